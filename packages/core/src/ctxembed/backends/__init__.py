@@ -1,0 +1,71 @@
+"""The `Backend` protocol, and the one door through which backends are opened by name.
+
+A backend turns a batch of windows into rows. Which windows, in which order, and what becomes of the
+rows is the embedder's business. Heavy libraries are imported in the modules behind the door only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast, runtime_checkable
+
+from ctxembed.encoding import Array, Form
+from ctxembed.errors import MissingDependencyError
+from ctxembed.models import ModelSpec
+from ctxembed.planning import Batch, Limits, TokenizedChunk
+from ctxembed.settings import Settings
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Turns a batch into one array a window, rows in chunk order.
+
+    `embed` may be called from several threads at once, `limits.concurrency` of them by one embedder.
+    Rows are float32 before the quantiser in form "pooled", int8 codes in "int8", int8 +1 and -1 in
+    "binary"; a row depends on its own window and on nothing else in the batch. What isn't finite is
+    a `ResponseError`, never a row. Only errors of `ctxembed.errors` leave a backend.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's facts, as read from its own files where it has any."""
+
+    @property
+    def limits(self) -> Limits:
+        """What one batch may carry."""
+
+    @property
+    def forms(self) -> frozenset[Form]:
+        """The forms that `embed` can give."""
+
+    def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
+        """Return each chunk with its token count; text like a special token is ordinary text."""
+
+    def embed(self, batch: Batch) -> list[Array]:
+        """Return one (chunks, dimensions) array a window, in the batch's form."""
+
+    async def aembed(self, batch: Batch) -> list[Array]:
+        """Like `embed`, without blocking the event loop."""
+
+    def close(self) -> None:
+        """Let go of weights and connections; a second call does nothing."""
+
+
+_MODULES = {"torch": "ctxembed.backends.torch", "onnx": "ctxembed.backends.onnx"}
+
+
+def open_backend(settings: Settings) -> Backend:
+    """Return the backend that the settings name; its libraries are imported only here."""
+    name = settings.resolve_backend()
+    try:
+        module = import_module(_MODULES[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "ctxembed":
+            raise
+        message = (
+            f"the {name} backend needs {error.name}, which isn't installed. "
+            f'Run: python -m pip install "ctxembed[{name}]"'
+        )
+        raise MissingDependencyError(message) from error
+    return cast(Backend, module.load(settings))

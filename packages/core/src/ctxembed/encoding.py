@@ -1,0 +1,144 @@
+"""How a vector is stored: int8, binary, ubinary and float, their inverses, truncation, length.
+
+This module is the definition; a twin on a device is tested equal to it. Numpy only. What is mixed and
+merged before is `planning`'s and `embedder`'s business; base64 belongs to the wire.
+
+Order of operations: mix, truncate, quantise, normalise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxembed.models import Quantizer
+
+Encoding = Literal["int8", "binary", "ubinary", "float"]
+Form = Literal["pooled", "int8", "binary"]
+"""What a backend gives: float32 before the quantiser, its int8 codes, or int8 +1 and -1."""
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+
+def quantize_tanh(pooled: Floats) -> NDArray[np.int8]:
+    """Return `clip(rint(tanh(x) * 127), -128, 127)`, halves to even: pplx-embed's own codes.
+
+    `pooled` is the mean before any normalisation: a unit row would leave codes of about +-4.
+    """
+    return np.clip(np.rint(np.tanh(pooled) * 127), -128, 127).astype(np.int8)
+
+
+def quantize_scale(pooled: Floats) -> NDArray[np.int8]:
+    """Return `rint(127 x / max|x|)` a row, which keeps the cosine; a zero row stays zero."""
+    peak = np.abs(pooled).max(axis=-1, keepdims=True)
+    return np.rint(pooled / np.where(peak == 0, 1, peak) * 127).astype(np.int8)
+
+
+def to_binary(rows: Array) -> NDArray[np.int8]:
+    """Return +1 where x >= 0, else -1. Never give it int8 codes: a small negative x has code 0."""
+    return np.where(rows >= 0, np.int8(1), np.int8(-1))
+
+
+def pack_bits(rows: Array) -> NDArray[np.uint8]:
+    """Return one bit a dimension, x >= 0, most significant bit first, padded with zero bits."""
+    return np.packbits(rows >= 0, axis=-1)
+
+
+def unpack_bits(packed: NDArray[np.uint8], dimensions: int) -> NDArray[np.int8]:
+    """Return +1 and -1 from packed bits: the inverse of `pack_bits` up to the sign."""
+    bits = np.unpackbits(packed, axis=-1, count=dimensions)
+    return np.where(bits == 1, np.int8(1), np.int8(-1))
+
+
+def normalize(rows: Array) -> Floats:
+    """Return float32 rows of length 1; a zero row stays zero."""
+    floats = rows.astype(np.float32)
+    length = np.linalg.norm(floats, axis=-1, keepdims=True)
+    scaled: Floats = floats / np.where(length == 0, np.float32(1), length)
+    return scaled
+
+
+def mix(contextual: Floats, independent: Floats, weight: float) -> Floats:
+    """Return `w * unit(contextual) + (1 - w) * unit(independent)`, at the length of its parts.
+
+    The direction is the mean of the two unit vectors. The length is the weighted mean of theirs, so
+    that a quantiser that depends on the length sees the range it was made for.
+    """
+    size = weight * np.linalg.norm(contextual, axis=-1, keepdims=True)
+    size += (1 - weight) * np.linalg.norm(independent, axis=-1, keepdims=True)
+    direction = weight * normalize(contextual) + (1 - weight) * normalize(independent)
+    mixed: Floats = (normalize(direction) * size).astype(np.float32)
+    return mixed
+
+
+def form_for(
+    encoding: Encoding, quantizer: Quantizer, *, mixed: bool, forms: frozenset[Form]
+) -> Form | None:
+    """Return what to ask of a backend, None where it can't give what the encoding needs.
+
+    Codes are asked for where nothing more is to be done with a row, so that only they leave a device.
+    """
+    native: Form = "int8" if encoding in ("int8", "float") else "binary"
+    if not mixed and quantizer == "tanh" and native in forms:
+        return native
+    return "pooled" if "pooled" in forms else None
+
+
+def encode(
+    rows: Array,
+    form: Form,
+    *,
+    encoding: Encoding,
+    quantizer: Quantizer,
+    dimensions: int,
+    unit: bool = False,
+) -> Array:
+    """Return rows as stored: truncated to `dimensions`, quantised, and with `unit` of length 1.
+
+    `rows` has shape (chunks, width) in `form`; the result (chunks, dimensions), or
+    (chunks, ceil(dimensions / 8)) for ubinary.
+    """
+    rows = rows[:, :dimensions]
+    if encoding == "binary":
+        return rows.copy() if form == "binary" else to_binary(rows)
+    if encoding == "ubinary":
+        return pack_bits(rows)
+    if form == "pooled":
+        rows = _from_pooled(rows, encoding, quantizer)
+    elif encoding == "float":
+        rows = rows.astype(np.float32) / np.float32(127)
+    return normalize(rows) if unit else np.ascontiguousarray(rows)
+
+
+def _from_pooled(rows: Floats, encoding: Encoding, quantizer: Quantizer) -> Array:
+    if quantizer == "scale":
+        return quantize_scale(rows) if encoding == "int8" else rows
+    codes = quantize_tanh(rows)
+    return codes if encoding == "int8" else codes.astype(np.float32) / np.float32(127)
+
+
+def empty_row(encoding: Encoding, dimensions: int, *, unit: bool = False) -> Array:
+    """Return the zero row that stands for a chunk without text, as `encode` would type it."""
+    if encoding == "ubinary":
+        return np.zeros(-(-dimensions // 8), np.uint8)
+    kind = np.float32 if unit or encoding == "float" else np.int8
+    return np.zeros(dimensions, kind)
+
+
+_FLOATS = np.array([float(code) for code in range(-128, 128)], dtype=object)
+
+
+def to_floats(rows: Array) -> list[list[float]]:
+    """Return Python floats, for interfaces that ask for lists; int8 rows share 256 objects.
+
+    >>> to_floats(np.array([[-1, 127]], np.int8))
+    [[-1.0, 127.0]]
+    """
+    if rows.dtype == np.int8:
+        shared: list[list[float]] = _FLOATS[rows.astype(np.int16) + 128].tolist()
+        return shared
+    floats: list[list[float]] = rows.astype(np.float64).tolist()
+    return floats

@@ -1,0 +1,142 @@
+"""Every error that ctxembed raises.
+
+    EmbedError                               catch this for everything
+    +- InputError (ValueError)               the caller's documents; never worth a retry
+    |  +- EmptyChunkError
+    |  +- DocumentTooLongError               .tokens .limit
+    +- ConfigurationError (ValueError)       unknown model, dimensions out of range, no key
+    |  +- MissingDependencyError (ImportError)   ends with the install line
+    +- BackendError                          good input, no vectors
+       +- ModelLoadError                     weights or tokenizer absent or unusable
+       +- ResponseError                      wrong counts, dimensions, or non-finite values
+       +- ApiError                           .status_code .request_id
+          +- AuthenticationError
+          +- RateLimitError                  .retry_after
+          +- ApiTimeoutError
+          +- ApiConnectionError
+
+Each carries `.document` (position in the call), `.chunk` (position in the document) and `.key` (the
+id that an adapter or the command line knows), None where they don't apply. No message holds the
+text of a document or a key of an account.
+"""
+
+from __future__ import annotations
+
+
+class EmbedError(Exception):
+    """Base of all errors here; `str()` puts the place before the message."""
+
+    noun = "Document"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        document: int | None = None,
+        chunk: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.document = document
+        self.chunk = chunk
+        self.key = key
+
+    @property
+    def message(self) -> str:
+        """What went wrong and what to do, without the place."""
+        return str(self.args[0])
+
+    @property
+    def place(self) -> str:
+        """The document and chunk in words, or an empty string."""
+        if self.document is None and self.key is None:
+            return ""
+        number = "" if self.document is None else f" {self.document}"
+        name = "" if self.key is None else f" ({self.key!r})"
+        part = "" if self.chunk is None or self.noun != "Document" else f", chunk {self.chunk}"
+        return f"{self.noun}{number}{name}{part}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class InputError(EmbedError, ValueError):
+    """The documents can't be embedded as they are; trying again changes nothing."""
+
+
+class EmptyChunkError(InputError):
+    """A chunk has no text that a model could read."""
+
+
+class DocumentTooLongError(InputError):
+    """One chunk has more `tokens` than the model's `limit`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tokens: int | None = None,
+        limit: int | None = None,
+        document: int | None = None,
+        chunk: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, document=document, chunk=chunk, key=key)
+        self.tokens = tokens
+        self.limit = limit
+
+
+class ConfigurationError(EmbedError, ValueError):
+    """The settings name something that doesn't exist or doesn't go together."""
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """An optional library isn't installed; the message ends with the install line."""
+
+
+class BackendError(EmbedError):
+    """The input was good and no vectors came back."""
+
+
+class ModelLoadError(BackendError):
+    """Weights, configuration or tokenizer are absent or unusable."""
+
+
+class ResponseError(BackendError):
+    """What came back has the wrong number of rows, the wrong width, or isn't finite."""
+
+
+class ApiError(BackendError):
+    """The remote side refused, with its HTTP `status_code` and `request_id` where known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        document: int | None = None,
+        chunk: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, document=document, chunk=chunk, key=key)
+        self.status_code = status_code
+        self.request_id = request_id
+
+
+class AuthenticationError(ApiError):
+    """The key is missing, wrong, or lacks the right."""
+
+
+class RateLimitError(ApiError):
+    """Too many requests; `retry_after` is in seconds where the server said."""
+
+    retry_after: float | None = None
+
+
+class ApiTimeoutError(ApiError):
+    """No answer within the time allowed."""
+
+
+class ApiConnectionError(ApiError):
+    """No connection, or it broke off."""
