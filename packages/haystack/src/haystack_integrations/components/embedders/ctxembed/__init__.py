@@ -1,0 +1,1 @@
+"""Contextual chunk embeddings for Haystack; the adapter is not built yet."""

@@ -1,0 +1,1 @@
+"""Contextual chunk embeddings for LangChain; the adapter is not built yet."""

@@ -1,0 +1,1 @@
+"""Contextual chunk embeddings for LlamaIndex; the adapter is not built yet."""
