@@ -264,26 +264,26 @@ class Embedder:
         under_way: deque[tuple[Block, list[Future[list[Outcome]]]]] = deque()
         gathering = _Gathering(self._backend.limits)
         pool = ThreadPoolExecutor(self._backend.limits.concurrency, "ctxembed-batch")
+
+        def finished() -> list[Outcome]:
+            block, mine = under_way.popleft()
+            results = []
+            for future in mine:
+                results.append(future.result())
+                _raise_first(block, len(results) - 1, results[-1], errors)
+            return _finish(block, results, recipe, errors)
+
         try:
             for taken in gathering.over(documents):
                 block = plan_block(self._backend, recipe, *taken)
-                futures = [pool.submit(self._embed, batch, recipe) for batch in block.batches]
-                under_way.append((block, futures))
+                mine = [pool.submit(self._embed, batch, recipe) for batch in block.batches]
+                under_way.append((block, mine))
                 if len(under_way) > BLOCKS_AHEAD:
-                    yield from self._finish(*_waited(under_way.popleft(), errors), recipe, errors)
+                    yield from finished()
             while under_way:
-                yield from self._finish(*_waited(under_way.popleft(), errors), recipe, errors)
+                yield from finished()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _finish(
-        self, block: Block, rows: list[Outcome], recipe: Recipe, errors: str
-    ) -> list[Outcome]:
-        outcomes = finish_block(block, rows, recipe)
-        if errors == "raise":
-            for outcome in outcomes:
-                _array(outcome)
-        return outcomes
 
     async def _astream(
         self,
@@ -302,10 +302,8 @@ class Embedder:
             for task in mine:
                 results.append(await task)
                 tasks.discard(task)
-                _raise_first(results[-1], errors, block)
-            return await asyncio.to_thread(
-                self._finish, block, _by_window(block, results), recipe, errors
-            )
+                _raise_first(block, len(results) - 1, results[-1], errors)
+            return await asyncio.to_thread(_finish, block, results, recipe, errors)
 
         try:
             async for taken in gathering.aover(documents):
@@ -326,3 +324,135 @@ class Embedder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
+        """Return an array or error a window; one bad document spoils no other."""
+        try:
+            return [*self._taken(batch, self._backend.embed(batch), recipe)]
+        except EmbedError as error:
+            parts = _alone(batch, error)
+            if not parts:
+                return [error] * len(batch.windows)
+        return [row for part in parts for row in self._embed(part, recipe)]
+
+    async def _aembed(
+        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
+    ) -> list[Outcome]:
+        try:
+            async with gate:
+                rows = await self._backend.aembed(batch)
+            return [*self._taken(batch, rows, recipe)]
+        except EmbedError as error:
+            parts = _alone(batch, error)
+            if not parts:
+                return [error] * len(batch.windows)
+        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
+
+    def _taken(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Array]:
+        checked = check_rows(batch, rows, recipe)
+        before = batch.prefix.count if batch.prefix else 0
+        tokens = sum(window.tokens + before for window in batch.windows)
+        with self._lock:
+            used = self._usage
+            self._usage = replace(used, tokens=used.tokens + tokens, requests=used.requests + 1)
+        return checked
+
+
+class _Gathering:
+    """Cuts a stream of documents into blocks that fill a few batches each."""
+
+    def __init__(self, limits: Limits) -> None:
+        tokens = min(limits.batch_tokens, _LARGEST_BATCH) * _BATCHES_A_BLOCK * limits.concurrency
+        self._characters = tokens * _CHARACTERS_A_TOKEN
+        self._first = self._size = 0
+        self._held: list[Texts | EmbedError] = []
+
+    def over(
+        self, documents: Iterable[Texts | EmbedError]
+    ) -> Iterator[tuple[list[Texts | EmbedError], int]]:
+        for document in documents:
+            if self._full(document):
+                yield self._take()
+        if self._held:
+            yield self._take()
+
+    async def aover(
+        self, documents: AsyncIterable[Texts | EmbedError]
+    ) -> AsyncIterator[tuple[list[Texts | EmbedError], int]]:
+        async for document in documents:
+            if self._full(document):
+                yield self._take()
+        if self._held:
+            yield self._take()
+
+    def _full(self, document: Texts | EmbedError) -> bool:
+        chunks = () if isinstance(document, EmbedError) else document
+        self._held.append(document)
+        self._size += _CHARACTERS_A_CHUNK + sum(
+            len(chunk) + _CHARACTERS_A_CHUNK for chunk in chunks
+        )
+        return self._size >= self._characters
+
+    def _take(self) -> tuple[list[Texts | EmbedError], int]:
+        taken = self._held, self._first
+        self._first += len(self._held)
+        self._held, self._size = [], 0
+        return taken
+
+
+def _alone(batch: Batch, error: EmbedError) -> list[Batch]:
+    """Return the windows of a failed batch one by one, or nothing where that wouldn't help."""
+    if len(batch.windows) == 1 or not isinstance(error, InputError | ResponseError):
+        return []
+    return [replace(batch, windows=(window,)) for window in batch.windows]
+
+
+def _raise_first(block: Block, batch: int, results: Sequence[Outcome], errors: str) -> None:
+    """Raise the first error of a batch with the number of its document, where errors are raised."""
+    if errors == "return":
+        return
+    for number, outcome in zip(block.members[batch], results, strict=True):
+        if isinstance(outcome, EmbedError):
+            outcome.document = block.first + block.windows[number].document
+            raise outcome
+
+
+def _finish(
+    block: Block, results: Sequence[Sequence[Outcome]], recipe: Recipe, errors: str
+) -> list[Outcome]:
+    by_window: dict[int, Outcome] = {}
+    for members, rows in zip(block.members, results, strict=True):
+        by_window |= zip(members, rows, strict=True)
+    outcomes = finish_block(block, [by_window[n] for n in range(len(block.windows))], recipe)
+    return [_array(outcome) for outcome in outcomes] if errors == "raise" else outcomes
+
+
+def _array(outcome: Outcome) -> Array:
+    if isinstance(outcome, EmbedError):
+        raise outcome
+    return outcome
+
+
+def _outer(documents: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    if isinstance(documents, str | bytes):
+        message = "expected a list of documents, got one string. Hint: [[chunk, chunk], ...]."
+        raise InputError(message)
+    return documents
+
+
+async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+def _bar(iterable: Iterator[Outcome] | None, total: int) -> Any:
+    try:
+        tqdm = import_module("tqdm.auto").tqdm
+    except ModuleNotFoundError as error:
+        message = "progress=True needs tqdm. Run: python -m pip install tqdm"
+        raise MissingDependencyError(message) from error
+    return tqdm(iterable, total=total, unit="document")

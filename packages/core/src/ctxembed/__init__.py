@@ -1,0 +1,63 @@
+"""Contextual chunk embeddings: every chunk embedded with the other chunks of its document.
+
+Import what you need from here; nothing heavy is loaded before a backend is opened.
+"""
+
+from ctxembed.backends import Backend
+from ctxembed.documents import Groups, group, scatter, sibling_fingerprint
+from ctxembed.embedder import Embedder, Usage
+from ctxembed.encoding import to_floats
+from ctxembed.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    AuthenticationError,
+    BackendError,
+    ConfigurationError,
+    DocumentTooLongError,
+    EmbedError,
+    EmptyChunkError,
+    InputError,
+    MissingDependencyError,
+    ModelLoadError,
+    RateLimitError,
+    ResponseError,
+)
+from ctxembed.models import MODELS, ModelSpec, find_model
+from ctxembed.planning import Batch, Limits, TokenizedChunk, Window
+from ctxembed.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MODELS",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiTimeoutError",
+    "AuthenticationError",
+    "Backend",
+    "BackendError",
+    "Batch",
+    "ConfigurationError",
+    "DocumentTooLongError",
+    "EmbedError",
+    "Embedder",
+    "EmptyChunkError",
+    "Groups",
+    "InputError",
+    "Limits",
+    "MissingDependencyError",
+    "ModelLoadError",
+    "ModelSpec",
+    "RateLimitError",
+    "ResponseError",
+    "Settings",
+    "TokenizedChunk",
+    "Usage",
+    "Window",
+    "find_model",
+    "group",
+    "scatter",
+    "sibling_fingerprint",
+    "to_floats",
+]
