@@ -57,7 +57,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The four packages pass mypy strict, beside the libraries that they use."""
-    install(session, "--group", "types", *EVERY_EXTRA)
+    install(session, "--group", "types", "--group", "tests", *EVERY_EXTRA)
     session.run("mypy")
 
 
