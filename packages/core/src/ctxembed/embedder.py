@@ -74,6 +74,7 @@ class Embedder:
         self._queries = query_recipe(self.settings, backend)
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
+        self._fingerprint = replace(self.settings, model=backend.spec.name).fingerprint()
         self._usage = Usage()
         self._lock = Lock()
 
@@ -93,12 +94,15 @@ class Embedder:
             settings = Settings.from_dict(overrides)
         elif overrides:
             settings = Settings.from_dict(settings.to_dict() | overrides)
+        fingerprint = settings.fingerprint()
         backend = open_backend(settings)
         try:
-            return cls(backend, settings)
+            embedder = cls(backend, settings)
         except BaseException:
             backend.close()
             raise
+        embedder._fingerprint = fingerprint  # noqa: SLF001 - of the files, not of a name
+        return embedder
 
     @property
     def backend(self) -> Backend:
@@ -112,8 +116,11 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes a vector: see `Settings.fingerprint`."""
-        return self.settings.fingerprint()
+        """Hash of everything that changes a vector: see `Settings.fingerprint`.
+
+        A backend that was handed over counts by its spec's name in place of `settings.model`.
+        """
+        return self._fingerprint
 
     @property
     def usage(self) -> Usage:

@@ -1,0 +1,161 @@
+"""Settings: what they refuse, how they travel, and what their fingerprint sees."""
+
+import copy
+import json
+import pickle
+from dataclasses import fields
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from ctxembed import ConfigurationError, Settings
+from ctxembed.encoding import Encoding
+
+CHANGES = {
+    "model": "perplexity-ai/pplx-embed-context-v1-4b",
+    "backend": "onnx",
+    "revision": "abc",
+    "dtype": "bfloat16",
+    "dimensions": 128,
+    "encoding": "float",
+    "normalize": True,
+    "window_tokens": 512,
+    "overlap_tokens": 7,
+    "context_weight": 0.25,
+    "long_chunks": "pool",
+    "empty": "zero",
+    "pooling": "mean",
+    "query_prefix": "q: ",
+    "document_prefix": "d: ",
+}
+SAME_VECTORS = {"device": "cpu", "batch_tokens": 100}
+
+
+def test_every_setting_is_spoken_for():
+    """A new setting is listed here as one that changes vectors, or one that doesn't."""
+    assert {*CHANGES, *SAME_VECTORS} == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_fingerprint_changes_with(name):
+    """What changes a vector changes the fingerprint."""
+    assert Settings().fingerprint() != Settings(**{name: CHANGES[name]}).fingerprint()
+
+
+@pytest.mark.parametrize("name", SAME_VECTORS)
+def test_fingerprint_does_not_change_with(name):
+    """Where and in which portions it runs changes nothing."""
+    assert Settings().fingerprint() == Settings(**{name: SAME_VECTORS[name]}).fingerprint()
+
+
+def test_fingerprint_knows_defaults_and_aliases():
+    """Naming what is the model's own anyway changes nothing; neither does the other name."""
+    named = Settings(
+        model="pplx-embed-context-v1-0.6B",
+        backend="torch",
+        dimensions=1024,
+        window_tokens=32768,
+        overlap_tokens=4096,
+        context_weight=1.0,
+        query_prefix="",
+        document_prefix="",
+    )
+
+    assert Settings().fingerprint() == named.fingerprint()
+
+
+def test_overlap_follows_a_window_of_ones_own():
+    """The default overlap is a share of the window that is set."""
+    assert (
+        Settings(model="minilm", window_tokens=128).fingerprint()
+        == Settings(model="minilm", window_tokens=128, overlap_tokens=64).fingerprint()
+    )
+
+
+def directory(path, weights=b"x" * 9000, name="model.safetensors", config="{}"):
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(config)
+    (path / "tokenizer.json").write_text("{}")
+    header = b'{"a":{}}'
+    (path / name).write_bytes(len(header).to_bytes(8, "little") + header + weights)
+    return Settings(model=str(path)).fingerprint()
+
+
+def test_fingerprint_of_a_directory(tmp_path):
+    """The same files elsewhere are the same model; other weights of the same size are not."""
+    first = directory(tmp_path / "one")
+
+    assert first == directory(tmp_path / "two")
+    assert first != directory(tmp_path / "three", weights=b"y" * 9000)
+    assert first != directory(tmp_path / "four", config='{"rope_theta": 1}')
+    assert first != directory(tmp_path / "five", name="other.safetensors")
+
+
+def test_directory_decides_the_backend(tmp_path):
+    """Only ONNX weights open in onnx; safetensors, and a hub id, in torch."""
+    directory(tmp_path / "torch")
+    directory(tmp_path / "both")
+    directory(tmp_path / "both", name="model.onnx")
+    directory(tmp_path / "onnx" / "onnx", name="model.onnx")
+
+    assert Settings(model=str(tmp_path / "torch")).resolve_backend() == "torch"
+    assert Settings(model=str(tmp_path / "both")).resolve_backend() == "torch"
+    assert Settings(model=str(tmp_path / "onnx")).resolve_backend() == "onnx"
+    assert Settings(model="some/hub-id").resolve_backend() == "torch"
+    assert Settings(model="minilm").resolve_backend() == "onnx"
+
+
+def test_embedded_model_is_not_for_torch():
+    """An impossible pair names the right one."""
+    with pytest.raises(ConfigurationError, match='backend="onnx"'):
+        Settings(model="minilm", backend="torch").resolve_backend()
+
+
+@given(
+    st.builds(
+        Settings,
+        model=st.text(min_size=1).filter(str.strip),
+        dimensions=st.none() | st.integers(1, 5000),
+        encoding=st.sampled_from(Encoding.__args__),
+        context_weight=st.none() | st.floats(0, 1),
+        device=st.none() | st.text(),
+        empty=st.sampled_from(["error", "zero"]),
+    )
+)
+def test_settings_travel(settings):
+    """Pickled, copied and through JSON they stay equal."""
+    assert settings == pickle.loads(pickle.dumps(settings))
+    assert settings == copy.deepcopy(settings)
+    assert settings == Settings.from_dict(json.loads(json.dumps(settings.to_dict())))
+    assert hash(settings) == hash(copy.copy(settings))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"model": " "}, "model"),
+        ({"backend": "tensorflow"}, "'auto', 'torch'"),
+        ({"dtype": "float16"}, "NaN"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"encoding": "int4"}, "encoding"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"dimensions": 1.5}, "dimensions"),
+        ({"dimensions": True}, "dimensions"),
+        ({"dimensions": "64"}, "dimensions"),
+        ({"window_tokens": 0}, "window_tokens"),
+        ({"overlap_tokens": -1}, "overlap_tokens"),
+        ({"context_weight": 1.1}, "context_weight"),
+        ({"context_weight": float("nan")}, "context_weight"),
+        ({"long_chunks": "truncate"}, "long_chunks"),
+        ({"empty": "skip"}, "empty"),
+        ({"pooling": "cls"}, "pooling"),
+        ({"encoding": "binary", "normalize": True}, "normalize"),
+        ({"encoding": "ubinary", "normalize": True}, "normalize"),
+        ({"dimension": 3}, "dimension"),
+    ],
+)
+def test_impossible_settings_are_refused(values, words):
+    """The message names the setting."""
+    with pytest.raises(ConfigurationError, match=words):
+        Settings.from_dict(values)
