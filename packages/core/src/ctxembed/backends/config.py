@@ -1,0 +1,161 @@
+"""A checkpoint's own description of itself: `ModelSpec` from `config.json`, and how it pools.
+
+Both local backends read it here, so that the same checkpoint means the same in either. Weights and
+tokenizers are not touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ctxembed.errors import ConfigurationError, ModelLoadError
+from ctxembed.models import UNTRAINED_WEIGHT, UNTRAINED_WINDOW, ModelSpec
+from ctxembed.settings import Pooling
+
+PPLX_TYPE = "bidirectional_pplx_qwen3"
+"""`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
+
+_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+_POSITIONS_UNTOLD = 512
+# These count positions from the padding id on: 514 rows of positions are 512 tokens.
+_OFFSET_TYPES = frozenset(
+    (
+        "camembert",
+        "data2vec-text",
+        "ibert",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    )
+)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return the `config.json` of a model directory, or raise `ModelLoadError`."""
+    path = directory / "config.json"
+    values = read_json(path)
+    if not isinstance(values, dict):
+        message = (
+            f"{directory} has no config.json. Hint: copy it from where the weights come from."
+        )
+        raise ModelLoadError(message)
+    return values
+
+
+def is_pplx(config: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint is a pplx-embed v1 model."""
+    return config.get("model_type") == PPLX_TYPE
+
+
+def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> ModelSpec:
+    """Return the record of a checkpoint; `specials` tokens of each window are its tokenizer's own.
+
+    Raises:
+        ModelLoadError: the width isn't told.
+    """
+    width = _number(config, _WIDTHS)
+    if width is None:
+        message = f"the config.json of {name} has none of {', '.join(_WIDTHS)}: how wide is it?"
+        raise ModelLoadError(message)
+    tokens = (_number(config, _POSITIONS) or _POSITIONS_UNTOLD) - specials
+    if config.get("model_type") in _OFFSET_TYPES:
+        tokens -= (_number(config, ("pad_token_id",)) or 0) + 1
+    if is_pplx(config):
+        return _pplx(config, name, width, tokens)
+    return ModelSpec(
+        name=name,
+        dimensions=width,
+        max_tokens=tokens,
+        window_tokens=min(UNTRAINED_WINDOW, tokens),
+        context_weight=UNTRAINED_WEIGHT,
+    )
+
+
+def _pplx(config: Mapping[str, Any], name: str, width: int, tokens: int) -> ModelSpec:
+    auto = config.get("auto_map")
+    model = str(auto.get("AutoModel")) if isinstance(auto, dict) else ""
+    contextual = model.endswith("ContextualModel")
+    return ModelSpec(
+        name=name,
+        dimensions=width,
+        max_tokens=tokens,
+        contextual=contextual,
+        quantizer="tanh",
+        window_tokens=tokens,
+        overlap_share=1 / 8,
+        context_weight=1.0 if contextual else 0.0,
+        separator="<|endoftext|>",
+    )
+
+
+def check_pooling(directory: Path, pooling: Pooling) -> None:
+    """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
+
+    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean.
+
+    Raises:
+        ConfigurationError: gives the reason and the way round it.
+    """
+    if pooling == "mean":
+        return
+    reason = next((why for why in map(_objection, _modules(directory)) if why), None)
+    if reason is not None:
+        message = (
+            f"{directory} {reason}: means over a chunk's tokens are not what it was trained for. "
+            'Hint: take a mean-pooled model, or insist with pooling="mean".'
+        )
+        raise ConfigurationError(message)
+
+
+def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the kind and the configuration of each part of a sentence-transformers model."""
+    listed = read_json(directory / "modules.json")
+    if not isinstance(listed, list):
+        listed = [{"type": "Pooling", "path": "1_Pooling"}]
+    found = []
+    for module in listed:
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        values = read_json(directory / str(module.get("path", "")) / "config.json")
+        found.append((kind, values if isinstance(values, dict) else {}))
+    return found
+
+
+def _objection(module: tuple[str, dict[str, Any]]) -> str | None:
+    kind, values = module
+    if kind == "Dense":
+        return "puts another layer on top of its pooled vectors"
+    if kind != "Pooling":
+        return None
+    modes = [
+        key.removeprefix("pooling_mode_")
+        for key, value in values.items()
+        if key.startswith("pooling_mode_") and value is True
+    ]
+    told = values.get("pooling_mode")
+    modes += [told] if isinstance(told, str) else []
+    wrong = [mode for mode in modes if mode not in ("mean", "mean_tokens")]
+    return f"pools by {', '.join(wrong)}" if wrong else None
+
+
+def _number(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    values = (config.get(name) for name in names)
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - what JSON holds is for the caller to check
+    """Return what a JSON file holds, None where there is no file; `ModelLoadError` if broken."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path} is not JSON that can be read. Hint: fetch the file again."
+        raise ModelLoadError(message) from error
