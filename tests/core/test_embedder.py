@@ -20,6 +20,7 @@ from ctxembed import (
     Limits,
     MissingDependencyError,
     ModelSpec,
+    NonFiniteError,
     RateLimitError,
     ResponseError,
     Settings,
@@ -198,17 +199,17 @@ def test_one_bad_document_spoils_no_other(concurrency):
     """When a batch fails for one of its documents, only that one has no vectors."""
     documents = [["one"], ["two", "bad"], ["three"], ["four"]]
     backend = FakeBackend(
-        fault=fault_on("bad", ResponseError("is no vector.")),
+        fault=fault_on("bad", NonFiniteError()),
         limits=Limits(concurrency=concurrency, batch_tokens=100),
     )
     embedder = Embedder(backend)
     found = list(embedder.stream(documents, errors="return"))
 
-    assert [isinstance(item, ResponseError) for item in found] == [False, True, False, False]
+    assert [isinstance(item, NonFiniteError) for item in found] == [False, True, False, False]
     assert found[1].document == 1
     for number in (0, 2, 3):
         assert np.array_equal(found[number], expected_rows(FakeBackend(), documents[number]))
-    with pytest.raises(ResponseError, match="Document 1"):
+    with pytest.raises(NonFiniteError, match="Document 1:"):
         embedder.embed_documents(documents)
 
 
@@ -234,8 +235,10 @@ def test_a_refusal_is_not_repeated_for_every_document():
 )
 def test_wrong_counts_are_never_vectors(rows):
     """Too few, too many, too narrow: an error that names the document."""
-    with pytest.raises(ResponseError, match="Document 0"):
+    with pytest.raises(ResponseError, match="One of documents 0 to 1:"):
         Embedder(FakeBackend(fault=rows)).embed_documents([["a", "b"], ["c"]])
+    with pytest.raises(ResponseError, match="Document 0:"):
+        Embedder(FakeBackend(fault=rows)).embed_documents([["a", "b"]])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

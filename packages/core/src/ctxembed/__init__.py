@@ -20,6 +20,7 @@ from ctxembed.errors import (
     InputError,
     MissingDependencyError,
     ModelLoadError,
+    NonFiniteError,
     RateLimitError,
     ResponseError,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelLoadError",
     "ModelSpec",
+    "NonFiniteError",
     "RateLimitError",
     "ResponseError",
     "Settings",

@@ -15,7 +15,13 @@ import numpy as np
 from ctxembed.backends import Backend
 from ctxembed.documents import is_blank
 from ctxembed.encoding import Array, Encoding, Form, empty_row, encode, form_for, mix
-from ctxembed.errors import ConfigurationError, EmbedError, EmptyChunkError, ResponseError
+from ctxembed.errors import (
+    ConfigurationError,
+    EmbedError,
+    EmptyChunkError,
+    NonFiniteError,
+    ResponseError,
+)
 from ctxembed.models import Quantizer
 from ctxembed.planning import (
     Batch,
@@ -174,14 +180,8 @@ def check_rows(batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Arra
             message = f"rows should have {recipe.width} dimensions and have {array.shape[1:]}."
             raise ResponseError(message)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ResponseError(NOT_FINITE)
+            raise NonFiniteError
     return list(rows)
-
-
-NOT_FINITE = (
-    "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 and float32 "
-    "are the types to use."
-)
 
 
 def finish_block(block: Block, rows: Sequence[Outcome], recipe: Recipe) -> list[Outcome]:

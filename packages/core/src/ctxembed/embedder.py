@@ -31,7 +31,7 @@ from ctxembed.blocks import (
 )
 from ctxembed.documents import check_document
 from ctxembed.encoding import Array
-from ctxembed.errors import EmbedError, InputError, MissingDependencyError, ResponseError
+from ctxembed.errors import EmbedError, InputError, MissingDependencyError, NonFiniteError
 from ctxembed.planning import Batch, Limits
 from ctxembed.settings import Settings
 
@@ -337,7 +337,7 @@ class Embedder:
         try:
             return [*self._taken(batch, self._backend.embed(batch), recipe)]
         except EmbedError as error:
-            parts = _alone(batch, error)
+            parts = _halves(batch, error)
             if not parts:
                 return [error] * len(batch.windows)
         return [row for part in parts for row in self._embed(part, recipe)]
@@ -350,7 +350,7 @@ class Embedder:
                 rows = await self._backend.aembed(batch)
             return [*self._taken(batch, rows, recipe)]
         except EmbedError as error:
-            parts = _alone(batch, error)
+            parts = _halves(batch, error)
             if not parts:
                 return [error] * len(batch.windows)
         return [row for part in parts for row in await self._aembed(part, recipe, gate)]
@@ -407,11 +407,13 @@ class _Gathering:
         return taken
 
 
-def _alone(batch: Batch, error: EmbedError) -> list[Batch]:
-    """Return the windows of a failed batch one by one, or nothing where that wouldn't help."""
-    if len(batch.windows) == 1 or not isinstance(error, InputError | ResponseError):
+def _halves(batch: Batch, error: EmbedError) -> list[Batch]:
+    """Return two halves of a batch that failed for one of its documents, else nothing."""
+    middle = len(batch.windows) // 2
+    if not middle or not isinstance(error, InputError | NonFiniteError):
         return []
-    return [replace(batch, windows=(window,)) for window in batch.windows]
+    windows = batch.windows
+    return [replace(batch, windows=part) for part in (windows[:middle], windows[middle:])]
 
 
 def _raise_first(block: Block, batch: int, results: Sequence[Outcome], errors: str) -> None:
@@ -421,6 +423,12 @@ def _raise_first(block: Block, batch: int, results: Sequence[Outcome], errors: s
     for number, outcome in zip(block.members[batch], results, strict=True):
         if isinstance(outcome, EmbedError):
             outcome.document = block.first + block.windows[number].document
+            last = block.first + max(
+                block.windows[other].document
+                for other, same in zip(block.members[batch], results, strict=True)
+                if same is outcome
+            )
+            outcome.last_document = None if last == outcome.document else last
             raise outcome
 
 

@@ -8,7 +8,8 @@
     |  +- MissingDependencyError (ImportError)   ends with the install line
     +- BackendError                          good input, no vectors
        +- ModelLoadError                     weights or tokenizer absent or unusable
-       +- ResponseError                      wrong counts, dimensions, or non-finite values
+       +- ResponseError                      wrong counts or dimensions
+   |  +- NonFiniteError                  values that aren't finite, for one of the documents
        +- ApiError                           .status_code .request_id
           +- AuthenticationError
           +- RateLimitError                  .retry_after
@@ -16,7 +17,8 @@
           +- ApiConnectionError
 
 Each carries `.document` (position in the call), `.chunk` (position in the document) and `.key` (the
-id that an adapter or the command line knows), None where they don't apply. No message holds the
+id that an adapter or the command line knows), None where they don't apply. Where a whole batch failed
+and no single document is known to be the cause, `.last_document` ends the range. No message holds the
 text of a document or a key of an account.
 """
 
@@ -40,6 +42,7 @@ class EmbedError(Exception):
         self.document = document
         self.chunk = chunk
         self.key = key
+        self.last_document: int | None = None
 
     @property
     def message(self) -> str:
@@ -52,6 +55,8 @@ class EmbedError(Exception):
         if self.document is None and self.key is None:
             return ""
         number = "" if self.document is None else f" {self.document}"
+        if self.last_document is not None:
+            return f"One of {self.noun.lower()}s{number} to {self.last_document}"
         name = "" if self.key is None else f" ({self.key!r})"
         part = "" if self.chunk is None or self.noun != "Document" else f", chunk {self.chunk}"
         return f"{self.noun}{number}{name}{part}"
@@ -104,6 +109,23 @@ class ModelLoadError(BackendError):
 
 class ResponseError(BackendError):
     """What came back has the wrong number of rows, the wrong width, or isn't finite."""
+
+
+class NonFiniteError(ResponseError):
+    """The model gave NaN or infinity for a document; its batch-mates may be fine."""
+
+    def __init__(
+        self,
+        message: str = (
+            "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 "
+            "and float32 are the types to use."
+        ),
+        *,
+        document: int | None = None,
+        chunk: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, document=document, chunk=chunk, key=key)
 
 
 class ApiError(BackendError):
