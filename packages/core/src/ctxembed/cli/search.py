@@ -65,7 +65,7 @@ def _settings(origin: Origin, path: Path, model: str | None, device: str | None)
 def _show(hits: list[Hit], measure: str) -> None:
     if not sys.stdout.isatty():
         for hit in hits:
-            print(f"{hit.score:.6g}", hit.id, hit.index, _one_line(hit.text), sep="\t")
+            print(f"{hit.score:.6g}", _one_line(hit.id), hit.index, _one_line(hit.text), sep="\t")
         return
     from rich.console import Console
     from rich.table import Table
