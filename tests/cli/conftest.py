@@ -34,8 +34,14 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def run(fake, tmp_path, monkeypatch):
+def run(fake, invoke):
     """Run a command in an empty folder, on the fake backend."""
+    return invoke
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Run a command in an empty folder, on the backend that it asks for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -59,8 +65,9 @@ def lines(tmp_path):
 
 
 @pytest.fixture
-def process(tmp_path):
-    """Start `ctxembed` on the fake backend as a process of its own."""
+def process(tmp_path, monkeypatch):
+    """Start `ctxembed` on the fake backend as a process of its own, with 60 columns."""
+    monkeypatch.setenv("COLUMNS", "60")
     started = []
 
     def start(*arguments, seconds=0.0, **options):

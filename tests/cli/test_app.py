@@ -159,7 +159,7 @@ def test_doctor_knows_what_the_extras_bring():
 def test_models_is_a_table_of_tabs_on_a_pipe(run):
     head, *rows = [line.split("\t") for line in run("models").stdout.splitlines()]
 
-    assert head == ["name", "dimensions", "window", "contextual", "USD/1M tokens", "note"]
+    assert head == ["name", "dimensions", "window", "contextual", "USD/1M", "note"]
     assert [row[:2] for row in rows] == [[m.name, str(m.dimensions)] for m in MODELS]
 
 

@@ -1,7 +1,9 @@
 """`ctxembed` as a process: streams, exit codes, signals and pipes."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -108,3 +110,57 @@ def test_missing_extra_is_one_line_with_what_to_install(process, tmp_path):
         b"error: this needs typer, which isn't installed. "
         b'Run: python -m pip install "ctxembed[cli]"\n'
     )
+
+
+@pytest.fixture
+def terminal():
+    """A terminal to run in, and what came out of it."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+
+    def output():
+        os.close(theirs)
+        found = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while data := os.read(ours, 4096):
+                found += data
+        os.close(ours)
+        return found.decode().replace("\r\n", "\n")
+
+    return theirs, output
+
+
+def test_terminal_shows_progress_and_summary(process, terminal):
+    theirs, output = terminal
+    started = process("embed", "-", "-o", "out.parquet", stderr=theirs)
+    started.communicate(LINES)
+    shown = output()
+
+    assert "5,000 documents, 10,000 chunks " in shown
+    assert "━" in shown
+    assert "\n5,000 documents, 10,000 chunks, 20,000 tokens in " in shown.replace("\x1b[?25h", "")
+
+
+def test_terminal_shows_hits_as_a_table_of_its_width(process, terminal):
+    tale = {"id": "a", "chunks": ["word " * 100, "[bold]markup[/bold] of a chunk"]}
+    process("embed", "-", "-o", "out.parquet").communicate(json.dumps(tale).encode())
+    theirs, output = terminal
+    process("search", "x", "--in", "out.parquet", stdout=theirs).communicate()
+    head, *rows = re.sub(r"\x1b\[[0-9;]*m", "", output()).splitlines()
+
+    assert head.split() == ["cosine", "id", "chunk", "text"]
+    assert sorted(row.split()[1:4] for row in rows) == [
+        ["a", "0", "word"],
+        ["a", "1", "[bold]markup[/bold]"],
+    ]
+    assert max(map(len, rows)) == 60
+    assert any(row.endswith("…") for row in rows)
+
+
+def test_terminal_shows_models_with_their_notes_below(process, terminal):
+    theirs, output = terminal
+    process("models", stdout=theirs).communicate()
+    shown = output()
+
+    assert "\nminilm " in shown
+    assert "\nminilm: all-MiniLM-L6-v2 as ONNX" in shown

@@ -71,7 +71,7 @@ def _show(hits: list[Hit], measure: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
     table.add_column(measure, justify="right", no_wrap=True)
     table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=30)
     table.add_column("chunk", justify="right", no_wrap=True)
