@@ -12,7 +12,7 @@ from ctxembed.settings import EMBEDDED_MODEL
 _REPORT = Path("ctxembed-demo.html")
 
 
-def demo(  # noqa: PLR0913 - the options of a command are its parameters
+def demo(
     *,
     model: Annotated[
         str, typer.Option(help="Hub id, directory, or a name from `ctxembed models`.")

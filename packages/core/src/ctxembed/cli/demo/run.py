@@ -19,7 +19,7 @@ from ctxembed.settings import EMBEDDED_MODEL, BackendChoice, Dtype, Settings
 CHUNK_TOKENS = 64
 
 
-def run_demo(  # noqa: PLR0913 - one for each option of the command
+def run_demo(
     model: str = EMBEDDED_MODEL,
     data: Path | None = None,
     *,
