@@ -89,7 +89,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse values that no model could take."""
         if not isinstance(self.model, str) or not self.model.strip():
-            message = "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
+            message = (
+                "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
+            )
             raise ConfigurationError(message)
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
@@ -131,7 +133,9 @@ class Settings:
         embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
         if embedded:
             if self.backend == "torch":
-                message = f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
+                message = (
+                    f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
+                )
                 raise ConfigurationError(message)
             return "onnx"
         if self.backend != "auto":
