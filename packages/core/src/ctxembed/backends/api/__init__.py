@@ -13,17 +13,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ctxembed.backends.api import wire
 from ctxembed.backends.api.client import Client, Endpoint
 from ctxembed.backends.api.estimate import estimate_tokens
 from ctxembed.backends.api.loop import LoopThread
-from ctxembed.backends.tokenization import ChunkTokenizer, load_tokenizer
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, DocumentTooLongError, MissingDependencyError
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings
+
+if TYPE_CHECKING:
+    from ctxembed.backends.tokenization import ChunkTokenizer
 
 KEY_NAMES = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
 URL_NAME = "PERPLEXITY_BASE_URL"
@@ -32,6 +35,8 @@ DEFAULT_URL = "https://api.perplexity.ai"
 _LEAST_DIMENSIONS = 128
 _LIMITS = Limits(documents=512, chunks=16_000, batch_tokens=120_000)
 _CONCURRENCY = 16
+_TIMEOUT = 60.0
+_RETRIES = 8
 _LEARNING = 0.8
 """Share of the tokens of a request that was too long which the next ones may have."""
 
@@ -46,8 +51,8 @@ def load(settings: Settings, api_key: str | None = None) -> ApiBackend:
     endpoint = Endpoint(
         base_url=_base_url(settings.base_url),
         api_key=_key(api_key),
-        timeout=settings.timeout,
-        max_retries=settings.max_retries,
+        timeout=settings.timeout or _TIMEOUT,
+        max_retries=_RETRIES if settings.max_retries is None else settings.max_retries,
         concurrency=settings.concurrency or _CONCURRENCY,
     )
     return ApiBackend(spec, endpoint, settings)
@@ -199,5 +204,10 @@ def _base_url(given: str | None) -> str:
 def _tokenizer(settings: Settings, spec: ModelSpec) -> ChunkTokenizer | None:
     if settings.tokenizer is None:
         return None
+    try:
+        from ctxembed.backends.tokenization import load_tokenizer
+    except ModuleNotFoundError as error:
+        message = 'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
+        raise MissingDependencyError(message) from error
     path = Path(settings.tokenizer).expanduser()
     return load_tokenizer(path if path.is_dir() else path.parent, spec.separator)

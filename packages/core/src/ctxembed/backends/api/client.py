@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import httpx
 import tenacity
@@ -24,6 +23,7 @@ from ctxembed.errors import (
     RateLimitError,
     ResponseError,
 )
+from ctxembed.version import VERSION
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Client:
             headers={
                 "Authorization": f"Bearer {endpoint.api_key}",
                 "Content-Type": "application/json",
-                "X-Pplx-Integration": f"ctxembed/{version('ctxembed')}",
+                "X-Pplx-Integration": f"ctxembed/{VERSION}",
             },
             timeout=httpx.Timeout(endpoint.timeout),
             limits=httpx.Limits(max_connections=endpoint.concurrency),
