@@ -1,0 +1,40 @@
+"""The command line: `ctxembed embed`, `search`, `models`, `doctor` and `demo`.
+
+`main` is all that is here. It works without the libraries of the `cli` extra, so that a missing
+one is one line and no traceback.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+
+from ctxembed.cli.failures import STOPPED, missing_extra
+
+
+def main() -> None:
+    """Run `ctxembed` with the arguments of this process, and exit."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        from ctxembed.cli.app import app
+
+        app(prog_name="ctxembed")
+    except ModuleNotFoundError as error:
+        line = missing_extra(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(STOPPED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:  # noqa: BLE001 - whatever it is, 1 would say that the rest was written
+        traceback.print_exc()
+        print("error: this is a mistake in ctxembed, please report it", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    """Leave through the `finally` blocks, which remove unfinished files."""
+    sys.exit(128 + number)

@@ -1,0 +1,57 @@
+"""The `ctxembed` application: its commands and the options that stand before them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from ctxembed import __version__
+from ctxembed.cli.doctor import doctor
+from ctxembed.cli.embed import embed
+from ctxembed.cli.group import Group
+from ctxembed.cli.models import models
+from ctxembed.cli.search import search
+
+app = typer.Typer(
+    name="ctxembed",
+    cls=Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it with the option's value
+    if wanted:
+        print(f"ctxembed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error; also after the command."),
+    ] = False,
+) -> None:
+    """Contextual chunk embeddings: every chunk's vector knows the other chunks of its document."""
+
+
+def _help(command: Callable[..., None]) -> str:
+    """Return a docstring with a line a paragraph, to be wrapped anew, and without markup."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
+
+
+for _command in (embed, search, models, doctor):
+    app.command(help=_help(_command))(_command)

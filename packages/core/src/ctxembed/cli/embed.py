@@ -1,0 +1,177 @@
+"""`ctxembed embed`: options, files and the summary around `embed_lines`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from ctxembed.cli.embedding import Summary, embed_lines
+from ctxembed.cli.failures import SOME_SKIPPED
+from ctxembed.cli.lines import Failure, Split
+from ctxembed.cli.options import with_settings
+from ctxembed.cli.origin import Origin
+from ctxembed.cli.progress import progress_bar
+from ctxembed.cli.replacement import Replacement
+from ctxembed.cli.writers import JsonlWriter, ParquetWriter, Writer
+from ctxembed.embedder import Embedder
+from ctxembed.errors import ConfigurationError, InputError
+from ctxembed.settings import Settings
+
+STANDARD = Path("-")
+_SUFFIXES = (".parquet", ".jsonl")
+
+
+@with_settings
+def embed(
+    settings: Settings,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="A file of JSON lines, or - for standard input."),
+    ],
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="OUT", help=".parquet or .jsonl; - is standard output."
+        ),
+    ] = STANDARD,
+    chunk_tokens: Annotated[
+        int, typer.Option(min=1, help='Tokens a chunk at the most, where a line has "text".')
+    ] = 256,
+    errors: Annotated[
+        str,
+        typer.Option(
+            metavar="raise|skip",
+            rich_help_panel="Bad input",
+            help="raise stops at the first bad line and writes nothing; skip writes the others.",
+        ),
+    ] = "raise",
+    progress: Annotated[
+        bool | None, typer.Option(help="Show a bar; by default on a terminal only.")
+    ] = None,
+) -> None:
+    """Embed documents, every chunk with the other chunks of its document in view.
+
+    INPUT has one document a line: {"id": "a", "chunks": ["one", "two"]}, or
+    {"id": "a", "text": "..."}, which is split at sentences. An id is a string and stands once;
+    other names on a line are ignored, blank lines passed over.
+
+    A .parquet file has a row a chunk (id, chunk_index, text, embedding) and names the settings,
+    so that `ctxembed search` can use it. A .jsonl file has {"id", "embeddings"} a line. OUT
+    appears when it is whole: until then, and when anything fails, an older one stays as it is.
+
+    With --errors skip, lines that can't be embedded are listed in OUT.errors.jsonl
+    (ctxembed.errors.jsonl for standard output) with line number, id and reason.
+
+    Exit code: 0 all written, 1 some lines skipped, 2 stopped or nothing usable.
+    """
+    if errors not in ("raise", "skip"):
+        raise ConfigurationError(f"errors is 'raise' or 'skip', got {errors!r}.")
+    skipped = Path("ctxembed.errors.jsonl" if out == STANDARD else f"{out}.errors.jsonl")
+    _check_paths(source, out, skipped)
+    show = sys.stderr.isatty() and not (out == STANDARD and sys.stdout.isatty())
+    with (
+        _opened(source) as (lines, size),
+        Embedder.open(settings) as embedder,
+        Replacement(skipped) if errors == "skip" else nullcontext() as log,
+        _output(out, embedder) as writer,
+        progress_bar(show=show if progress is None else progress, total=size) as written,
+    ):
+        summary = embed_lines(
+            embedder,
+            lines,
+            writer,
+            split=_splitter(embedder, chunk_tokens),
+            skip=_logger(log.file) if log else None,
+            source=_name(source),
+            written=written,
+        )
+        if log and summary.failed:
+            log.publish()
+            print(f"skipped {summary.failed:,} lines, see {skipped}", file=sys.stderr)
+        if not summary.documents:
+            reason = "no line could be embedded" if summary.failed else "there are no documents"
+            raise InputError(f"{_name(source)}: {reason}; nothing was written.")
+    if not summary.failed and (log or out != STANDARD):
+        skipped.unlink(missing_ok=True)  # from an earlier run
+    _report(summary)
+
+
+def _check_paths(source: Path, out: Path, skipped: Path) -> None:
+    if out == STANDARD:
+        return
+    if out.suffix not in _SUFFIXES:
+        raise ConfigurationError(f"{out}: the name has to end on {' or '.join(_SUFFIXES)}.")
+    if out.is_dir():
+        raise ConfigurationError(f"{out} is a directory. Hint: name a file.")
+    if not out.parent.is_dir():
+        raise ConfigurationError(f"the folder {out.parent} doesn't exist. Hint: create it.")
+    for path in (out, skipped):
+        if source != STANDARD and source.exists() and path.exists() and path.samefile(source):
+            raise ConfigurationError(f"{path} would take the place of the input.")
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Give the lines of the input, and its size in bytes where it has one."""
+    if source == STANDARD:
+        yield sys.stdin.buffer, None
+        return
+    with source.open("rb") as file:
+        yield file, source.stat().st_size if source.is_file() else None
+
+
+def _splitter(embedder: Embedder, chunk_tokens: int) -> Split:
+    def count(text: str) -> int:
+        return embedder.backend.tokenize([text])[0].count
+
+    def split(text: str) -> list[str]:
+        from ctxembed.cli.splitting import split_text
+
+        return split_text(text, count, chunk_tokens)
+
+    return split
+
+
+def _logger(file: BinaryIO) -> Callable[[Failure], None]:
+    def skip(failure: Failure) -> None:
+        file.write(json.dumps(asdict(failure)).encode() + b"\n")
+
+    return skip
+
+
+@contextmanager
+def _output(out: Path, embedder: Embedder) -> Iterator[Writer]:
+    """Give a writer to standard output, or to a file that appears when the block ends well."""
+    if out == STANDARD:
+        yield JsonlWriter(sys.stdout.buffer)
+        return
+    with Replacement(out) as new:
+        to_file: Writer = JsonlWriter(new.file)
+        if out.suffix == ".parquet":
+            to_file = ParquetWriter(new.file, Origin.of(embedder))
+        with to_file as writer:
+            yield writer
+        new.publish()
+
+
+def _report(summary: Summary) -> None:
+    rate = summary.tokens / max(summary.seconds, 1e-9)
+    print(
+        f"{summary.documents:,} documents, {summary.chunks:,} chunks, {summary.tokens:,} tokens "
+        f"in {summary.seconds:.1f} s ({rate:,.0f} tokens/s)",
+        file=sys.stderr,
+    )
+    if summary.failed:
+        raise typer.Exit(SOME_SKIPPED)
+
+
+def _name(source: Path) -> str:
+    return "standard input" if source == STANDARD else str(source)

@@ -1,0 +1,65 @@
+"""What the vectors of a file were made with, as the file's own metadata says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from ctxembed import __version__
+from ctxembed.embedder import Embedder
+from ctxembed.errors import InputError
+from ctxembed.settings import Settings
+
+_SETTINGS = b"ctxembed.settings"
+_FINGERPRINT = b"ctxembed.fingerprint"
+_DIMENSIONS = b"ctxembed.dimensions"
+_VERSION = b"ctxembed.version"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Settings, their fingerprint, the dimensions that the model gave, the version of ctxembed."""
+
+    settings: Settings
+    fingerprint: str
+    dimensions: int
+    version: str = __version__
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> Self:
+        """Return the origin of an embedder's vectors; a directory is named by its full path."""
+        settings = embedder.settings
+        if Path(settings.model).is_dir():
+            settings = replace(settings, model=str(Path(settings.model).resolve()))
+        return cls(settings, embedder.fingerprint, embedder.dimensions)
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Return the entries that `from_metadata` reads."""
+        return {
+            _SETTINGS: json.dumps(self.settings.to_dict()).encode(),
+            _FINGERPRINT: self.fingerprint.encode(),
+            _DIMENSIONS: str(self.dimensions).encode(),
+            _VERSION: self.version.encode(),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
+        """Return the origin that a file names, or raise `InputError`."""
+        version = metadata.get(_VERSION, b"unknown").decode(errors="replace")
+        try:
+            settings = Settings.from_dict(json.loads(metadata[_SETTINGS]))
+            fingerprint = metadata[_FINGERPRINT].decode()
+            return cls(settings, fingerprint, int(metadata[_DIMENSIONS]), version)
+        except KeyError:
+            raise InputError(
+                "doesn't say which model made it: not from `ctxembed embed`."
+            ) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            message = (
+                f"names settings that this version doesn't know. It is from ctxembed {version}, "
+                f"this is {__version__}: install that version, or embed again."
+            )
+            raise InputError(message) from error

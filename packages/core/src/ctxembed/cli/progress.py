@@ -1,0 +1,43 @@
+"""The progress bar of `ctxembed embed`, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ctxembed.cli.lines import Document
+
+
+@contextmanager
+def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Document], None]]:
+    """Give a function to call after each document; `total` is the input's bytes where known."""
+    if not show:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.fields[documents]:,} documents, {task.fields[chunks]:,} chunks"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    documents = chunks = 0
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total, documents=0, chunks=0)
+
+        def advance(document: Document) -> None:
+            nonlocal documents, chunks
+            documents += 1
+            chunks += len(document.chunks)
+            bar.update(task, completed=document.end, documents=documents, chunks=chunks)
+
+        yield advance

@@ -1,0 +1,88 @@
+"""`ctxembed search`: the chunks nearest to a query, in a file that `ctxembed embed` wrote."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ctxembed.embedder import Embedder
+from ctxembed.errors import ConfigurationError
+from ctxembed.settings import Settings
+
+if TYPE_CHECKING:
+    from ctxembed.cli.origin import Origin
+    from ctxembed.cli.ranking import Hit
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
+    path: Annotated[
+        Path, typer.Option("--in", metavar="FILE", help="A Parquet file from `ctxembed embed`.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many chunks to show.")] = 5,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the same model lies now; another model is refused."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+) -> None:
+    """Show the chunks nearest to a query, by cosine, or by Hamming distance for binary vectors.
+
+    The query is embedded with the model and settings that the file names. It is an error if the
+    weights found now would give other vectors than those in the file.
+    """
+    from ctxembed.cli.ranking import nearest
+    from ctxembed.cli.stored import open_stored
+
+    with open_stored(path) as stored:
+        settings = _settings(stored.origin, path, model, device)
+        with Embedder.open(settings) as embedder:
+            vector = embedder.embed_query(query)
+        hits = nearest(vector, stored.rows(), settings.encoding, k)
+    _show(hits, "differing bits" if settings.encoding in ("binary", "ubinary") else "cosine")
+
+
+def _settings(origin: Origin, path: Path, model: str | None, device: str | None) -> Settings:
+    """Return the file's settings, or raise where they would give other vectors now."""
+    stored = origin.settings
+    settings = replace(stored, model=model or stored.model, device=device or stored.device)
+    if settings.fingerprint() == origin.fingerprint:
+        return settings
+    if Path(settings.model).is_absolute() and not Path(settings.model).is_dir():
+        reason = f"{settings.model} isn't there any more. Hint: --model says where it lies now."
+    elif model is not None:
+        reason = f"{model} would give other vectors. Hint: leave --model out."
+    else:
+        reason = f"{settings.model} has changed since. Hint: embed again."
+    raise ConfigurationError(f"{path} was embedded with {stored.model}, and {reason}")
+
+
+def _show(hits: list[Hit], measure: str) -> None:
+    if not sys.stdout.isatty():
+        for hit in hits:
+            print(f"{hit.score:.6g}", hit.id, hit.index, _one_line(hit.text), sep="\t")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(measure, justify="right", no_wrap=True)
+    table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column("chunk", justify="right", no_wrap=True)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
+    for hit in hits:
+        score = f"{hit.score:.4f}" if measure == "cosine" else str(hit.score)
+        table.add_row(score, Text(_one_line(hit.id)), str(hit.index), Text(_one_line(hit.text)))
+    Console().print(table)
+
+
+def _one_line(text: str) -> str:
+    """Return text without line breaks, tabs, and anything that would steer a terminal."""
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(plain.split())
