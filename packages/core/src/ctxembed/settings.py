@@ -164,7 +164,7 @@ class Settings:
         directory = Path(self.model)
         embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
         if embedded:
-            if self.backend == "torch":
+            if self.backend not in ("auto", "onnx"):
                 message = f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
                 raise ConfigurationError(message)
             return "onnx"

@@ -110,7 +110,7 @@ class Client:
                 message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
                 raise ResponseError(message)
             return reply.content
-        error = error_of(reply.status_code, reply.headers, reply.content)
+        error = error_of(reply.status_code, reply.headers, reply.content, body)
         if not worth_repeating(reply.status_code, reply.headers):
             raise error
         wait = retry_after(reply.headers)

@@ -23,22 +23,32 @@ from ctxembed.errors import (
 
 _AGAIN = frozenset((408, 409, 429))
 _LONGEST_WORDS = 300
-_TOO_LONG = re.compile(r"too (long|large|many tokens)|exceed|maximum|token limit|context length", re.I)
+_TOO_LONG = re.compile(
+    r"too (long|large|many tokens)|exceed|maximum|token limit|context length", re.IGNORECASE
+)
+_REPEATED = 12
+"""Characters in a row that stand in the request too: then the server repeats what was sent."""
 _TOO_LONG_STATUS = frozenset((400, 413, 422))
 
 
-def error_of(status: int, headers: Mapping[str, str], content: bytes) -> EmbedError:
-    """Return the error that an answer other than 2xx stands for."""
+def error_of(
+    status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b""
+) -> EmbedError:
+    """Return the error that an answer other than 2xx stands for; what was `sent` stays out of it."""
     words = _words(content)
+    too_long = _TOO_LONG.search(words) or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    words = _without(words, sent.decode("utf-8", "replace"))
     request = headers.get("x-request-id") or headers.get("request-id")
     said = f"the server answered {status}{f': {words}' if words else ' without a reason'}"
-    if status in _TOO_LONG_STATUS and (status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or _TOO_LONG.search(words)):
-        return DocumentTooLongError(f"{said} Hint: split the chunk, or set a smaller window_tokens.")
+    if status in _TOO_LONG_STATUS and too_long:
+        hint = "Hint: split the chunk, or set a smaller window_tokens."
+        return DocumentTooLongError(f"{said} {hint}")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         message = f"{said} Hint: check the API key, and that it may use this model."
         return AuthenticationError(message, status_code=status, request_id=request)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        error = RateLimitError(f"{said} Hint: lower concurrency, or wait.", status_code=status, request_id=request)
+        message = f"{said} Hint: lower concurrency, or wait."
+        error = RateLimitError(message, status_code=status, request_id=request)
         error.retry_after = retry_after(headers)
         return error
     return ApiError(said, status_code=status, request_id=request)
@@ -85,6 +95,16 @@ def _words(content: bytes) -> str:
         return ""
     words = " ".join(error.split())[:_LONGEST_WORDS]
     return words if words.endswith(".") else f"{words}."
+
+
+def _without(words: str, sent: str) -> str:
+    """Return the words with "..." for whatever they repeat of what was sent."""
+    hidden = set()
+    for start in range(len(words) - _REPEATED + 1):
+        if words[start : start + _REPEATED] in sent:
+            hidden.update(range(start, start + _REPEATED))
+    shown = "".join("\0" if n in hidden else letter for n, letter in enumerate(words))
+    return re.sub("\0+", "...", shown)
 
 
 def _detail(item: object) -> str:
