@@ -11,7 +11,7 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["plugins.upstream"]
+pytest_plugins = ["upstream"]
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 

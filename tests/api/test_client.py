@@ -12,7 +12,7 @@ from email.utils import format_datetime
 
 import numpy as np
 import pytest
-from plugins.upstream import truth
+from upstream import truth
 
 from ctxembed import (
     ApiConnectionError,
@@ -54,11 +54,13 @@ def test_rows_are_put_in_order(api):
         assert_right(DOCUMENTS, asyncio.run(embedder.aembed_documents(DOCUMENTS)))
 
 
-@pytest.mark.parametrize("model", ["pplx-embed-context-v1-0.6b", "perplexity-ai/pplx-embed-context-v1-4b"])
+@pytest.mark.parametrize(
+    "model", ["pplx-embed-context-v1-0.6b", "perplexity-ai/pplx-embed-context-v1-4b"]
+)
 @pytest.mark.parametrize("dimensions", [None, 128, 301])
 @pytest.mark.parametrize("encoding", ["int8", "binary", "ubinary", "float"])
 def test_encodings_and_dimensions(api, model, dimensions, encoding):
-    """Codes are the decoded bytes; bits come least significant first and leave most significant first."""
+    """Codes are the decoded bytes; bits come least significant first and leave the other way."""
     width = dimensions or {"6b": 1024, "4b": 2560}[model[-2:]]
     with opened(model=model, dimensions=dimensions, encoding=encoding) as embedder:
         (rows,) = embedder.embed_documents([["a", "b"]])
@@ -106,7 +108,9 @@ def test_requests_are_full_and_within_the_limits(api):
     with opened() as embedder:
         tokens = [embedder.backend.tokenize(document) for document in documents]
         rows = embedder.embed_documents(documents)
-    counted = {id(d): sum(c.count for c in t) + len(d) - 1 for d, t in zip(documents, tokens, strict=True)}
+    counted = {
+        id(d): sum(c.count for c in t) + len(d) - 1 for d, t in zip(documents, tokens, strict=True)
+    }
 
     assert_right(documents, rows)
     sizes = []
@@ -114,7 +118,10 @@ def test_requests_are_full_and_within_the_limits(api):
         assert len(body["input"]) <= 512
         assert sum(map(len, body["input"])) <= 16_000
         sizes.append(
-            sum(sum(c.count for c in embedder.backend.tokenize(d)) + len(d) - 1 for d in body["input"])
+            sum(
+                sum(c.count for c in embedder.backend.tokenize(d)) + len(d) - 1
+                for d in body["input"]
+            )
         )
     assert max(sizes) <= 120_000
     assert len(sizes) <= 2 * 16 + 4 + sum(counted.values()) / 60_000
@@ -176,11 +183,12 @@ def test_the_key_may_have_three_names(api, monkeypatch, name):
 
 # ---- faults -----------------------------------------------------------------------------------
 
+
 def edited(change):
     """Answer with a right body after a change."""
 
     def fault(handler, body):
-        from plugins.upstream import reply
+        from upstream import reply
 
         answer = reply(handler.path, body)
         changed = change(answer)
@@ -240,7 +248,7 @@ WRONG_BODIES = [
     drop_document,
     drop_data,
     lambda _: [],
-    lambda _: None or "text",
+    lambda _: "text",
     lambda _: {"data": None},
 ]
 
@@ -307,11 +315,21 @@ def test_what_may_pass_is_tried_again(api, fault):
 
 FINAL = [
     (400, {"error": {"message": "Invalid model x", "code": None}}, ApiError, "Invalid model x"),
-    (400, {"error": {"message": "bad", "type": "invalid_request", "code": "400"}}, ApiError, "bad"),
+    (
+        400,
+        {"error": {"message": "bad", "type": "invalid_request", "code": "400"}},
+        ApiError,
+        "bad",
+    ),
     (401, {"error": {"message": "no such key", "code": 401}}, AuthenticationError, "no such key"),
     (403, {}, AuthenticationError, "403"),
     (404, None, ApiError, "404"),
-    (422, {"detail": [{"loc": ["body", "model"], "msg": "is odd", "input": "SECRET"}]}, ApiError, "is odd"),
+    (
+        422,
+        {"detail": [{"loc": ["body", "model"], "msg": "is odd", "input": "SECRET"}]},
+        ApiError,
+        "is odd",
+    ),
     (422, {"detail": "flat words"}, ApiError, "flat words"),
     (400, ["list"], ApiError, "400"),
 ]
@@ -407,7 +425,7 @@ def test_nobody_listens(monkeypatch):
     monkeypatch.setenv("PERPLEXITY_API_KEY", "k")
     with (
         opened(base_url="http://127.0.0.1:9", max_retries=1) as embedder,
-        pytest.raises(ApiConnectionError, match="127.0.0.1:9"),
+        pytest.raises(ApiConnectionError, match=r"127\.0\.0\.1:9"),
     ):
         embedder.embed_query("q")
 
@@ -436,7 +454,9 @@ def too_long(limit):
         words = sum(len(chunk.split()) for document in body["input"] for chunk in document)
         if words <= limit:
             return None
-        return handler.answer(400, json.dumps({"error": {"message": "Too many tokens in request."}}))
+        return handler.answer(
+            400, json.dumps({"error": {"message": "Too many tokens in request."}})
+        )
 
     return fault
 
@@ -459,7 +479,7 @@ def test_one_window_that_is_refused_is_named(api):
     documents = [["a b"], ["word " * 200], ["c d"]]
     api.always = too_long(100)
     with opened() as embedder:
-        with pytest.raises(DocumentTooLongError, match="Document 1.*window_tokens"):
+        with pytest.raises(DocumentTooLongError, match=r"Document 1.*window_tokens"):
             embedder.embed_documents(documents)
         found = list(embedder.stream(documents, errors="return"))
 

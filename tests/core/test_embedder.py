@@ -13,8 +13,8 @@ from hypothesis import given
 from ctxembed import (
     ConfigurationError,
     DocumentTooLongError,
-    EmbedError,
     Embedder,
+    EmbedError,
     EmptyChunkError,
     InputError,
     Limits,
@@ -384,9 +384,7 @@ def test_long_chunks_are_pooled_by_tokens():
     settings = Settings(long_chunks="pool", encoding="float", context_weight=0)
     (rows,) = Embedder(backend, settings).embed_documents([["a", "w " * 100]])
     pieces = [window for window in backend.windows if window.share < 1]
-    expected = sum(
-        np.float32(w.share) * fake_rows(w, 16)[0] for w in pieces
-    )
+    expected = sum(np.float32(w.share) * fake_rows(w, 16)[0] for w in pieces)
 
     assert [34, 33, 33] == sorted((w.tokens for w in pieces), reverse=True)
     assert np.allclose(expected, rows[1], atol=1e-6)

@@ -1,6 +1,7 @@
 """Windows and batches: never over a limit, never reordered, every chunk exactly once."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
@@ -40,8 +41,7 @@ def chunks_of(counts):
 def test_a_document_that_fits_is_one_window():
     """Four chunks of 4 and three separators are 19 tokens."""
     assert [(0, 4, range(4))] == [
-        (s.start, s.stop, s.keep)
-        for s in spans([4, 4, 4, 4], window_tokens=19, overlap_tokens=8)
+        (s.start, s.stop, s.keep) for s in spans([4, 4, 4, 4], window_tokens=19, overlap_tokens=8)
     ]
 
 
@@ -72,9 +72,7 @@ def test_a_long_chunk_is_a_window_alone():
 def test_spans_hold_what_they_promise(counts, window, data, separator):
     """Within the window, in order, overlapping at most so much, every chunk kept once, by the best."""
     overlap = data.draw(st.integers(0, window - 1))
-    found = spans(
-        counts, window_tokens=window, overlap_tokens=overlap, separator_tokens=separator
-    )
+    found = spans(counts, window_tokens=window, overlap_tokens=overlap, separator_tokens=separator)
 
     def tokens(start, stop):
         return sum(counts[start:stop]) + separator * (stop - start - 1)
@@ -82,7 +80,7 @@ def test_spans_hold_what_they_promise(counts, window, data, separator):
     for span in found:
         assert span.stop - span.start == 1 or tokens(span.start, span.stop) <= window
         assert span.start <= span.keep.start < span.keep.stop <= span.stop
-    for one, two in zip(found, found[1:], strict=False):
+    for one, two in pairwise(found):
         assert one.start < two.start
         assert one.stop < two.stop
         assert two.start >= one.stop or tokens(two.start, one.stop) <= overlap
@@ -98,9 +96,7 @@ def test_rows_come_from_the_window_furthest_from_a_cut(counts, window, data):
     def margin(span, chunk):
         before = sum(counts[span.start : chunk]) + chunk - span.start
         after = sum(counts[chunk + 1 : span.stop]) + span.stop - chunk - 1
-        return min(
-            before if span.start else 10**9, after if span.stop < len(counts) else 10**9
-        )
+        return min(before if span.start else 10**9, after if span.stop < len(counts) else 10**9)
 
     for span in found:
         for chunk in span.keep:
@@ -176,7 +172,9 @@ def test_a_long_chunk_is_cut_into_pieces(count):
 def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded):
     """Every window in exactly one batch, none over a limit unless it is alone."""
     limits = Limits(documents=most, chunks=chunks, batch_tokens=tokens, padded=padded)
-    windows = [w for n, d in enumerate(documents) for w in plan_document(n, chunks_of(d), layout())]
+    windows = [
+        w for n, d in enumerate(documents) for w in plan_document(n, chunks_of(d), layout())
+    ]
     batches = pack(windows, limits)
 
     assert list(range(len(windows))) == sorted(n for batch in batches for n in batch)

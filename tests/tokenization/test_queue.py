@@ -58,6 +58,8 @@ async def test_what_is_cancelled_in_the_queue_never_starts():
     second = asyncio.create_task(queue.arun(ran.append, 1))
     await asyncio.sleep(0.01)
     second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
     go.set()
     assert await first
     assert queue.run(len, ran) == 0

@@ -5,7 +5,7 @@ Import what you need from here; nothing heavy is loaded before a backend is open
 
 from ctxembed.backends import Backend
 from ctxembed.documents import Groups, group, scatter, sibling_fingerprint
-from ctxembed.embedder import Embedder, Usage
+from ctxembed.embedder import Embedder
 from ctxembed.encoding import to_floats
 from ctxembed.errors import (
     ApiConnectionError,
@@ -26,6 +26,7 @@ from ctxembed.errors import (
 )
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.planning import Batch, Limits, TokenizedChunk, Window
+from ctxembed.running import Usage
 from ctxembed.settings import Settings
 from ctxembed.version import VERSION
 

@@ -10,8 +10,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-_SMALL = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-          "vocab.txt", "modules.json", "1_Pooling/config.json")
+_SMALL = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "modules.json",
+    "1_Pooling/config.json",
+)
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 
@@ -34,7 +41,11 @@ def checkpoint_digest(directory: Path) -> str:
         path = directory / name
         if path.is_file():
             digest.update(name.encode() + path.read_bytes())
-    external = [*directory.glob("*.onnx_data"), *directory.glob("onnx/*.onnx_data")]
+    external = [
+        path
+        for pattern in ("*.onnx_data*", "*.onnx.data*")
+        for path in (*directory.glob(pattern), *directory.glob(f"onnx/{pattern}"))
+    ]
     weights = [*weight_files(directory, "safetensors"), *weight_files(directory, "onnx")]
     for path in sorted([*weights, *external]):
         _add_weights(digest, directory, path)

@@ -1,19 +1,25 @@
 """`Embedder`: documents in, one array a document out; sync, async and streaming.
 
-The three differ by how batches are awaited. What is planned and how rows become documents is in
-`blocks`, in plain functions that all of them use. Nothing here knows a model or a framework.
+What is planned and how rows become documents is in `blocks`, how batches are run in `running`.
+Nothing here knows a model or a framework.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
-from threading import Lock
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -21,42 +27,21 @@ from ctxembed.backends import Backend, open_backend
 from ctxembed.blocks import (
     Block,
     Outcome,
-    Recipe,
     Texts,
-    check_rows,
     document_recipe,
     finish_block,
-    plan_block,
     query_recipe,
 )
 from ctxembed.documents import check_document
 from ctxembed.encoding import Array
-from ctxembed.errors import EmbedError, InputError, MissingDependencyError, NonFiniteError
-from ctxembed.planning import Batch, Limits
+from ctxembed.errors import EmbedError, InputError, MissingDependencyError
+from ctxembed.running import Errors, Runner, Usage, array_of
 from ctxembed.settings import Settings
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 T = TypeVar("T")
-
-BLOCKS_AHEAD = 2
-"""Blocks planned or under way behind the one whose results are given out."""
-
-_BATCHES_A_BLOCK = 8
-_LARGEST_BATCH = 32_768
-_CHARACTERS_A_TOKEN = 4
-_CHARACTERS_A_CHUNK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an embedder has used so far.
-
-    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is in
-    USD, None where nothing is charged.
-    """
-
-    tokens: int = 0
-    requests: int = 0
-    cost: float | None = None
 
 
 class Embedder:
@@ -75,8 +60,7 @@ class Embedder:
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
         self._fingerprint = replace(self.settings, model=backend.spec.name).fingerprint()
-        self._usage = Usage()
-        self._lock = Lock()
+        self._runner = Runner(backend)
 
     @classmethod
     def open(
@@ -104,7 +88,7 @@ class Embedder:
         except BaseException:
             backend.close()
             raise
-        embedder._fingerprint = fingerprint  # noqa: SLF001 - of the files, not of a name
+        embedder._fingerprint = fingerprint  # of the files, not of a name
         return embedder
 
     @property
@@ -130,8 +114,8 @@ class Embedder:
         """Tokens, requests and cost so far; over the API by the server's own figures."""
         used = getattr(self._backend, "used", None)
         if used is None:
-            return self._usage
-        return replace(self._usage, tokens=used[0], cost=used[1])
+            return self._runner.usage
+        return replace(self._runner.usage, tokens=used[0], cost=used[1])
 
     def embed_documents(
         self, documents: Sequence[Sequence[str]], *, progress: bool = False
@@ -145,21 +129,27 @@ class Embedder:
             BackendError: the model gave no vectors for a document that it names.
         """
         checked = [self._check(document, n) for n, document in enumerate(_outer(documents))]
-        results: Iterator[Outcome] = self._stream(iter(checked), self._documents)
-        if progress:
-            results = _bar(results, len(checked))
-        return [_array(outcome) for outcome in results]
+        results = self._runner.stream(iter(checked), self._documents)
+        if not progress:
+            return [array_of(outcome) for outcome in results]
+        with _bar(len(checked)) as bar:
+            found = []
+            for outcome in results:
+                found.append(array_of(outcome))
+                bar.update()
+            return found
 
     def embed_query(self, text: str) -> Array:
         """Return the vector of a query, shape (dimensions,)."""
-        row: Array = self.embed_queries([text])[0]
+        with _only_query():
+            row: Array = self.embed_queries([text])[0]
         return row
 
     def embed_queries(self, texts: Sequence[str]) -> Array:
         """Return one row a query, shape (queries, dimensions); each is embedded alone."""
         try:
             checked = self._check_queries(texts)
-            found = [_array(row) for row in self._stream(iter(checked), self._queries)]
+            found = [array_of(row) for row in self._runner.stream(iter(checked), self._queries)]
         except EmbedError as error:
             error.noun = "Query"
             raise
@@ -169,41 +159,42 @@ class Embedder:
         self,
         documents: Iterable[Sequence[str]],
         *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> Iterator[Outcome]:
+        errors: Errors = "raise",
+    ) -> Generator[Outcome]:
         """Yield one array a document, in order, holding a bounded number of documents.
 
         With `errors="return"` a document that can't be embedded comes back as its error, in its place.
         """
         checked = (self._outcome(document, n, errors) for n, document in enumerate(documents))
-        return self._stream(checked, self._documents, errors)
+        return self._runner.stream(checked, self._documents, errors)
 
     async def aembed_documents(
         self, documents: Sequence[Sequence[str]], *, progress: bool = False
     ) -> list[Array]:
         """Like `embed_documents`, without blocking the event loop."""
         checked = [self._check(document, n) for n, document in enumerate(_outer(documents))]
-        results = self._astream(_aiter(checked), self._documents)
+        results = self._runner.astream(_aiter(checked), self._documents)
         if not progress:
-            return [_array(outcome) async for outcome in results]
-        with _bar(None, len(checked)) as bar:
+            return [array_of(outcome) async for outcome in results]
+        with _bar(len(checked)) as bar:
             found = []
             async for outcome in results:
-                found.append(_array(outcome))
+                found.append(array_of(outcome))
                 bar.update()
             return found
 
     async def aembed_query(self, text: str) -> Array:
         """Like `embed_query`, without blocking the event loop."""
-        row: Array = (await self.aembed_queries([text]))[0]
+        with _only_query():
+            row: Array = (await self.aembed_queries([text]))[0]
         return row
 
     async def aembed_queries(self, texts: Sequence[str]) -> Array:
         """Like `embed_queries`, without blocking the event loop."""
         try:
             checked = self._check_queries(texts)
-            results = self._astream(_aiter(checked), self._queries)
-            found = [_array(row) async for row in results]
+            results = self._runner.astream(_aiter(checked), self._queries)
+            found = [array_of(row) async for row in results]
         except EmbedError as error:
             error.noun = "Query"
             raise
@@ -213,8 +204,8 @@ class Embedder:
         self,
         documents: Iterable[Sequence[str]] | AsyncIterable[Sequence[str]],
         *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> AsyncIterator[Outcome]:
+        errors: Errors = "raise",
+    ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop; takes either kind of iterable."""
 
         async def checked() -> AsyncIterator[Texts | EmbedError]:
@@ -223,7 +214,7 @@ class Embedder:
                 yield self._outcome(document, number, errors)
                 number += 1
 
-        return self._astream(checked(), self._documents, errors)
+        return self._runner.astream(checked(), self._documents, errors)
 
     def close(self) -> None:
         """Let go of the backend; a second call does nothing."""
@@ -266,192 +257,17 @@ class Embedder:
         if found:
             return np.concatenate(found)
         none = finish_block(Block(0, [()], [[]], [], [], []), [], self._queries)
-        return _array(none[0])
-
-    def _stream(
-        self,
-        documents: Iterator[Texts | EmbedError],
-        recipe: Recipe,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> Iterator[Outcome]:
-        under_way: deque[tuple[Block, list[Future[list[Outcome]]]]] = deque()
-        gathering = _Gathering(self._backend.limits)
-        pool = ThreadPoolExecutor(self._backend.limits.concurrency, "ctxembed-batch")
-
-        def finished() -> list[Outcome]:
-            block, mine = under_way.popleft()
-            results = []
-            for future in mine:
-                results.append(future.result())
-                _raise_first(block, len(results) - 1, results[-1], errors)
-            return _finish(block, results, recipe, errors)
-
-        try:
-            for taken in gathering.over(documents):
-                block = plan_block(self._backend, recipe, *taken)
-                mine = [pool.submit(self._embed, batch, recipe) for batch in block.batches]
-                under_way.append((block, mine))
-                if len(under_way) > BLOCKS_AHEAD:
-                    yield from finished()
-            while under_way:
-                yield from finished()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    async def _astream(
-        self,
-        documents: AsyncIterator[Texts | EmbedError],
-        recipe: Recipe,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> AsyncIterator[Outcome]:
-        under_way: deque[tuple[Block, list[asyncio.Task[list[Outcome]]]]] = deque()
-        gathering = _Gathering(self._backend.limits)
-        gate = asyncio.Semaphore(self._backend.limits.concurrency)
-        tasks: set[asyncio.Task[list[Outcome]]] = set()
-
-        async def finished() -> list[Outcome]:
-            block, mine = under_way.popleft()
-            results = []
-            for task in mine:
-                results.append(await task)
-                tasks.discard(task)
-                _raise_first(block, len(results) - 1, results[-1], errors)
-            return await asyncio.to_thread(_finish, block, results, recipe, errors)
-
-        try:
-            async for taken in gathering.aover(documents):
-                block = await asyncio.to_thread(plan_block, self._backend, recipe, *taken)
-                mine = [
-                    asyncio.create_task(self._aembed(batch, recipe, gate))
-                    for batch in block.batches
-                ]
-                tasks.update(mine)
-                under_way.append((block, mine))
-                if len(under_way) > BLOCKS_AHEAD:
-                    for outcome in await finished():
-                        yield outcome
-            while under_way:
-                for outcome in await finished():
-                    yield outcome
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
-        """Return an array or error a window; one bad document spoils no other."""
-        try:
-            return [*self._taken(batch, self._backend.embed(batch), recipe)]
-        except EmbedError as error:
-            parts = _halves(batch, error)
-            if not parts:
-                return [error] * len(batch.windows)
-        return [row for part in parts for row in self._embed(part, recipe)]
-
-    async def _aembed(
-        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
-    ) -> list[Outcome]:
-        try:
-            async with gate:
-                rows = await self._backend.aembed(batch)
-            return [*self._taken(batch, rows, recipe)]
-        except EmbedError as error:
-            parts = _halves(batch, error)
-            if not parts:
-                return [error] * len(batch.windows)
-        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
-
-    def _taken(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Array]:
-        checked = check_rows(batch, rows, recipe)
-        before = batch.prefix.count if batch.prefix else 0
-        tokens = sum(window.tokens + before for window in batch.windows)
-        with self._lock:
-            used = self._usage
-            self._usage = replace(used, tokens=used.tokens + tokens, requests=used.requests + 1)
-        return checked
+        return array_of(none[0])
 
 
-class _Gathering:
-    """Cuts a stream of documents into blocks that fill a few batches each."""
-
-    def __init__(self, limits: Limits) -> None:
-        tokens = min(limits.batch_tokens, _LARGEST_BATCH) * _BATCHES_A_BLOCK * limits.concurrency
-        self._characters = tokens * _CHARACTERS_A_TOKEN
-        self._first = self._size = 0
-        self._held: list[Texts | EmbedError] = []
-
-    def over(
-        self, documents: Iterable[Texts | EmbedError]
-    ) -> Iterator[tuple[list[Texts | EmbedError], int]]:
-        for document in documents:
-            if self._full(document):
-                yield self._take()
-        if self._held:
-            yield self._take()
-
-    async def aover(
-        self, documents: AsyncIterable[Texts | EmbedError]
-    ) -> AsyncIterator[tuple[list[Texts | EmbedError], int]]:
-        async for document in documents:
-            if self._full(document):
-                yield self._take()
-        if self._held:
-            yield self._take()
-
-    def _full(self, document: Texts | EmbedError) -> bool:
-        chunks = () if isinstance(document, EmbedError) else document
-        self._held.append(document)
-        self._size += _CHARACTERS_A_CHUNK + sum(
-            len(chunk) + _CHARACTERS_A_CHUNK for chunk in chunks
-        )
-        return self._size >= self._characters
-
-    def _take(self) -> tuple[list[Texts | EmbedError], int]:
-        taken = self._held, self._first
-        self._first += len(self._held)
-        self._held, self._size = [], 0
-        return taken
-
-
-def _halves(batch: Batch, error: EmbedError) -> list[Batch]:
-    """Return two halves of a batch that failed for one of its documents, else nothing."""
-    middle = len(batch.windows) // 2
-    if not middle or not isinstance(error, InputError | NonFiniteError):
-        return []
-    windows = batch.windows
-    return [replace(batch, windows=part) for part in (windows[:middle], windows[middle:])]
-
-
-def _raise_first(block: Block, batch: int, results: Sequence[Outcome], errors: str) -> None:
-    """Raise the first error of a batch with the number of its document, where errors are raised."""
-    if errors == "return":
-        return
-    for number, outcome in zip(block.members[batch], results, strict=True):
-        if isinstance(outcome, EmbedError):
-            outcome.document = block.first + block.windows[number].document
-            last = block.first + max(
-                block.windows[other].document
-                for other, same in zip(block.members[batch], results, strict=True)
-                if same is outcome
-            )
-            outcome.last_document = None if last == outcome.document else last
-            raise outcome
-
-
-def _finish(
-    block: Block, results: Sequence[Sequence[Outcome]], recipe: Recipe, errors: str
-) -> list[Outcome]:
-    by_window: dict[int, Outcome] = {}
-    for members, rows in zip(block.members, results, strict=True):
-        by_window |= zip(members, rows, strict=True)
-    outcomes = finish_block(block, [by_window[n] for n in range(len(block.windows))], recipe)
-    return [_array(outcome) for outcome in outcomes] if errors == "raise" else outcomes
-
-
-def _array(outcome: Outcome) -> Array:
-    if isinstance(outcome, EmbedError):
-        raise outcome
-    return outcome
+@contextmanager
+def _only_query() -> Iterator[None]:
+    """Leave the number out of an error where there is one query only."""
+    try:
+        yield
+    except EmbedError as error:
+        error.document = None if error.noun == "Query" else error.document
+        raise
 
 
 def _outer(documents: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
@@ -470,10 +286,11 @@ async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-def _bar(iterable: Iterator[Outcome] | None, total: int) -> Any:
+def _bar(total: int) -> tqdm[Any]:
     try:
-        tqdm = import_module("tqdm.auto").tqdm
+        module = import_module("tqdm.auto")
     except ModuleNotFoundError as error:
         message = "progress=True needs tqdm. Run: python -m pip install tqdm"
         raise MissingDependencyError(message) from error
-    return tqdm(iterable, total=total, unit="document")
+    bar: tqdm[Any] = module.tqdm(total=total, unit="document")
+    return bar

@@ -28,7 +28,8 @@ def quantize_tanh(pooled: Floats) -> NDArray[np.int8]:
 
     `pooled` is the mean before any normalisation: a unit row would leave codes of about +-4.
     """
-    return np.clip(np.rint(np.tanh(pooled) * 127), -128, 127).astype(np.int8)
+    codes: NDArray[np.int8] = np.clip(np.rint(np.tanh(pooled) * 127), -128, 127).astype(np.int8)
+    return codes
 
 
 def quantize_scale(pooled: Floats) -> NDArray[np.int8]:
@@ -57,7 +58,7 @@ def normalize(rows: Array) -> Floats:
     """Return float32 rows of length 1; a zero row stays zero."""
     floats = rows.astype(np.float32)
     length = np.linalg.norm(floats, axis=-1, keepdims=True)
-    scaled: Floats = floats / np.where(length == 0, np.float32(1), length)
+    scaled: Floats = (floats / np.where(length == 0, 1, length)).astype(np.float32, copy=False)
     return scaled
 
 

@@ -53,7 +53,7 @@ class EmbedError(Exception):
     def place(self) -> str:
         """The document and chunk in words, or an empty string."""
         if self.document is None and self.key is None:
-            return ""
+            return "" if self.noun == "Document" else self.noun
         number = "" if self.document is None else f" {self.document}"
         if self.last_document is not None:
             return f"One of {self.noun.lower()}s{number} to {self.last_document}"

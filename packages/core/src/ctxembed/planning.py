@@ -149,8 +149,7 @@ def spans(
     for chunk, (_, number) in enumerate(best):
         kept.setdefault(number, []).append(chunk)
     return [
-        Span(*borders[number], range(chunks[0], chunks[-1] + 1))
-        for number, chunks in kept.items()
+        Span(*borders[number], range(chunks[0], chunks[-1] + 1)) for number, chunks in kept.items()
     ]
 
 
@@ -176,9 +175,7 @@ def _borders(
     return borders
 
 
-def plan_document(
-    number: int, chunks: Sequence[TokenizedChunk], layout: Layout
-) -> list[Window]:
+def plan_document(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
     """Return the windows of one document.
 
     Every chunk is kept by exactly one window that gives its contextual row, and where the layout mixes
@@ -209,19 +206,13 @@ def spans_of(chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Span]:
     )
 
 
-def _contextual(
-    number: int, span: Span, real: Sequence[TokenizedChunk], layout: Layout
-) -> Window:
+def _contextual(number: int, span: Span, real: Sequence[TokenizedChunk], layout: Layout) -> Window:
     inside = tuple(real[span.start : span.stop])
     tokens = sum(chunk.count for chunk in inside) + layout.separator_tokens * (len(inside) - 1)
-    return Window(
-        document=number, first=span.start, keep=span.keep, chunks=inside, tokens=tokens
-    )
+    return Window(document=number, first=span.start, keep=span.keep, chunks=inside, tokens=tokens)
 
 
-def _independent(
-    number: int, index: int, chunk: TokenizedChunk, layout: Layout
-) -> list[Window]:
+def _independent(number: int, index: int, chunk: TokenizedChunk, layout: Layout) -> list[Window]:
     if chunk.count <= layout.max_tokens:
         pieces = [chunk]
     elif layout.long_chunks == "pool" and chunk.ids is not None:
@@ -252,9 +243,7 @@ def _pieces(ids: Sequence[int], limit: int) -> list[TokenizedChunk]:
     """Cut token ids into pieces of about equal length, none over the limit."""
     count = -(-len(ids) // limit)
     borders = [len(ids) * index // count for index in range(count + 1)]
-    return [
-        TokenizedChunk("", stop - start, ids[start:stop]) for start, stop in pairwise(borders)
-    ]
+    return [TokenizedChunk("", stop - start, ids[start:stop]) for start, stop in pairwise(borders)]
 
 
 def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:

@@ -117,7 +117,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse values that no model could take."""
         if not isinstance(self.model, str) or not self.model.strip():
-            message = "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
+            message = (
+                "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
+            )
             raise ConfigurationError(message)
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
@@ -165,7 +167,9 @@ class Settings:
         embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
         if embedded:
             if self.backend not in ("auto", "onnx"):
-                message = f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
+                message = (
+                    f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
+                )
                 raise ConfigurationError(message)
             return "onnx"
         if self.backend != "auto":
@@ -182,6 +186,12 @@ class Settings:
             if getattr(self, setting) not in (None, "auto"):
                 message = f"{setting} means nothing to the {name} backend. Hint: leave it out."
                 raise ConfigurationError(message)
+        embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
+        if self.revision is not None and (embedded or Path(self.model).is_dir()):
+            message = (
+                f"revision belongs to a hub id, and {self.model!r} is none. Hint: leave it out."
+            )
+            raise ConfigurationError(message)
 
     @property
     def counter(self) -> str:

@@ -55,6 +55,13 @@ def is_pplx(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") == PPLX_TYPE
 
 
+def first_position(config: Mapping[str, Any]) -> int:
+    """Return the position of a window's first token: 0, or behind the padding id."""
+    if config.get("model_type") not in _OFFSET_TYPES:
+        return 0
+    return (_number(config, ("pad_token_id",)) or 0) + 1
+
+
 def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> ModelSpec:
     """Return the record of a checkpoint; `specials` tokens of each window are its tokenizer's own.
 
@@ -66,8 +73,7 @@ def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> Mod
         message = f"the config.json of {name} has none of {', '.join(_WIDTHS)}: how wide is it?"
         raise ModelLoadError(message)
     tokens = (_number(config, _POSITIONS) or _POSITIONS_UNTOLD) - specials
-    if config.get("model_type") in _OFFSET_TYPES:
-        tokens -= (_number(config, ("pad_token_id",)) or 0) + 1
+    tokens -= first_position(config)
     if is_pplx(config):
         return _pplx(config, name, width, tokens)
     return ModelSpec(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ctxembed import __version__
+from ctxembed.cli.demo.command import demo
 from ctxembed.cli.doctor import doctor
 from ctxembed.cli.embed import embed
 from ctxembed.cli.group import Group
@@ -53,5 +54,5 @@ def _help(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
 
-for _command in (embed, search, models, doctor):
+for _command in (embed, search, models, doctor, demo):
     app.command(help=_help(_command))(_command)

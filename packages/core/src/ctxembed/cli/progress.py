@@ -31,7 +31,7 @@ def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Documen
         TimeRemainingColumn(),
     )
     documents = chunks = 0
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total, documents=0, chunks=0)
 
         def advance(document: Document) -> None:

@@ -65,13 +65,13 @@ def _settings(origin: Origin, path: Path, model: str | None, device: str | None)
 def _show(hits: list[Hit], measure: str) -> None:
     if not sys.stdout.isatty():
         for hit in hits:
-            print(f"{hit.score:.6g}", hit.id, hit.index, _one_line(hit.text), sep="\t")
+            print(f"{hit.score:.6g}", _one_line(hit.id), hit.index, _one_line(hit.text), sep="\t")
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
     table.add_column(measure, justify="right", no_wrap=True)
     table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=30)
     table.add_column("chunk", justify="right", no_wrap=True)

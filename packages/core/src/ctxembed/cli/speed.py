@@ -12,7 +12,7 @@ from importlib import import_module
 from time import perf_counter
 
 _TOKENS, _INPUTS, _OUTPUTS = 512, 1024, 3072
-_ROUNDS = 4
+_ROUNDS = 3
 _SECONDS = 0.1
 _PAYS = 1.2
 

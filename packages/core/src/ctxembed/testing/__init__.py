@@ -5,7 +5,7 @@ The contract needs pytest, so it is imported when it is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ctxembed.testing.fake import FakeBackend
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BackendContract", "FakeBackend"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "BackendContract":
         from ctxembed.testing.contract import BackendContract  # noqa: PLC0415 - needs pytest
 

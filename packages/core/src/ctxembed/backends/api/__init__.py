@@ -1,8 +1,8 @@
 """The remote API as a backend: texts out, checked rows in.
 
-One event loop in a thread of its own does all the talking, so that threads and any number of event loops share one
-pool of connections and one pace. What goes over the wire is in `wire`, what answers mean in `replies`, when to
-repeat in `client`.
+One event loop in a thread of its own does all the talking, so that threads and any number of event
+loops share one pool of connections and one pace. What goes over the wire is in `wire`, what answers
+mean in `replies`, when to repeat in `client`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class ApiBackend:
         self._client: Client | None = None
         self._client_process = os.getpid()
         self._lock = Lock()
-        self._batch_tokens = min(settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens)
+        self._batch_tokens = min(
+            settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens
+        )
         self._tokens = 0
         self._cost: float | None = None
 
@@ -207,7 +209,9 @@ def _tokenizer(settings: Settings, spec: ModelSpec) -> ChunkTokenizer | None:
     try:
         from ctxembed.backends.tokenization import load_tokenizer
     except ModuleNotFoundError as error:
-        message = 'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
+        message = (
+            'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
+        )
         raise MissingDependencyError(message) from error
     path = Path(settings.tokenizer).expanduser()
     return load_tokenizer(path if path.is_dir() else path.parent, spec.separator)

@@ -110,13 +110,13 @@ class Client:
                 message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
                 raise ResponseError(message)
             return reply.content
-        error = error_of(reply.status_code, reply.headers, reply.content, body)
+        refusal = error_of(reply.status_code, reply.headers, reply.content, body)
         if not worth_repeating(reply.status_code, reply.headers):
-            raise error
+            raise refusal
         wait = retry_after(reply.headers)
-        if isinstance(error, RateLimitError):
+        if isinstance(refusal, RateLimitError):
             self._pace.refused(began, wait if wait is not None else _FIRST_WAIT)
-        raise _Again(error, wait)
+        raise _Again(refusal, wait)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,7 +128,9 @@ def translated(error: Exception, endpoint: Endpoint) -> ApiError:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return ApiTimeoutError(f"no answer within {endpoint.timeout:g} s. Hint: raise timeout.")
     if isinstance(error, httpx.TransportError):
-        message = f"no connection to {endpoint.base_url} ({type(error).__name__}). Hint: check base_url."
+        message = (
+            f"no connection to {endpoint.base_url} ({type(error).__name__}). Hint: check base_url."
+        )
         return ApiConnectionError(message)
     if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
         message = f"the request to {endpoint.base_url} failed ({type(error).__name__})."

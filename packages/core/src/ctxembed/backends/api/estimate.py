@@ -1,8 +1,8 @@
 """`estimate-v1`: how many tokens a text has, at most, without a tokenizer at hand.
 
-Calibrated on the Qwen vocabulary of the pplx-embed models: English prose comes out about a quarter too high,
-other scripts up to two and a half times. It errs low only on text without words, such as base64. Changing
-a number here changes where long documents are cut: that makes an `estimate-v2`.
+Calibrated on the Qwen vocabulary of the pplx-embed models: English prose comes out about a quarter
+too high, other scripts up to two and a half times. It errs low only on text without words, such as
+base64. Changing a number here changes where long documents are cut: that makes an `estimate-v2`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import re
 
 NAME = "estimate-v1"
 
-_PARTS = re.compile(r"([A-Za-z]+)|([0-9])|([!-/:-@\[-`{-~])|([^\x00-\x7f]+)|(\s{2,}|[\x00-\x1f\x7f])")
+_PARTS = re.compile(
+    r"([A-Za-z]+)|([0-9])|([!-/:-@\[-`{-~])|([^\x00-\x7f]+)|(\s{2,}|[\x00-\x1f\x7f])"
+)
 _LETTERS_A_TOKEN = 4
 _TOKENS_A_BYTE = 0.46
 

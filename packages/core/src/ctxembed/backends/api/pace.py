@@ -1,7 +1,7 @@
 """`Pace`: how many requests may be under way at once, learned from how they fare.
 
-Starts at 4, rises by one for every round of successes, halves on a refusal (429), when all wait together for as
-long as the server asks. Lives in one event loop; no locks.
+Starts at 4, rises by one for every round of successes, halves on a refusal (429), when all wait
+together for as long as the server asks. Lives in one event loop; no locks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Pace:
             await self._changed.wait_for(lambda: self.under_way < int(self.allowed))
             self.under_way += 1
         try:
-            while (wait := self._quiet_until - _now()) > 0:
+            while (wait := self._quiet_until - _now()) > 0:  # noqa: ASYNC110 - it may have grown
                 await asyncio.sleep(wait)
             yield _now()
         finally:

@@ -1,6 +1,7 @@
 """What an HTTP answer means: an error of ours, whether to try again, and how long to wait.
 
-Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothing. No message repeats what was sent.
+Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothing. No message repeats
+what was sent.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _words(content: bytes) -> str:
 
 def _without(words: str, sent: str) -> str:
     """Return the words with "..." for whatever they repeat of what was sent."""
-    hidden = set()
+    hidden: set[int] = set()
     for start in range(len(words) - _REPEATED + 1):
         if words[start : start + _REPEATED] in sent:
             hidden.update(range(start, start + _REPEATED))

@@ -1,8 +1,8 @@
 """The wire format of the embeddings API: bodies to send, and rows from bodies. Pure functions.
 
-Contextual models take documents, each a list of chunks, at `/v1/contextualizedembeddings`; the others take
-texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits with the **least** significant
-bit first. Source: the API reference and the public client library.
+Contextual models take documents, each a list of chunks, at `/v1/contextualizedembeddings`; the others
+take texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits with the **least**
+significant bit first. Source: the API reference and the public client library.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def _ordered(items: list[T], count: int, what: str) -> list[T]:
     """Return items by index, or raise unless the indexes are 0 to count - 1, each once."""
     items = sorted(items, key=lambda item: item.index)
     if [item.index for item in items] != list(range(count)):
-        message = f"{count} {what} were sent; {len(items)} came back, or their indexes don't match."
+        message = (
+            f"{count} {what} were sent; {len(items)} came back, or their indexes don't match."
+        )
         raise ResponseError(message)
     return items
 

@@ -1,0 +1,54 @@
+"""Local weights through PyTorch: pplx-embed v1 by a forward of our own, others by transformers."""
+
+from __future__ import annotations
+
+from ctxembed.backends import Backend
+from ctxembed.backends.config import (
+    check_pooling,
+    is_pplx,
+    read_config,
+    read_json,
+    spec_from_config,
+)
+from ctxembed.backends.queue import share
+from ctxembed.backends.torch.backend import TorchBackend
+from ctxembed.backends.torch.device import pick_device, pick_dtype
+from ctxembed.backends.torch.encoder import check_reads_both_ways
+from ctxembed.backends.torch.hub import find_checkpoint
+from ctxembed.backends.torch.linear import TYPICAL_ROWS
+from ctxembed.backends.torch.loaded import identity, load_model
+from ctxembed.errors import ModelLoadError
+from ctxembed.planning import Limits
+from ctxembed.settings import Settings
+
+_DEVICE_BATCH_TOKENS = 32_768
+
+
+def load(settings: Settings) -> Backend:
+    """Return a backend over the weights that the settings name; who asks for the same shares them.
+
+    Raises:
+        ConfigurationError: no such device, or a checkpoint that isn't pooled by mean.
+        ModelLoadError: weights or tokenizer are absent or unusable.
+    """
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    directory = find_checkpoint(settings)
+    config = read_config(directory)
+    check_pooling(directory, settings.pooling)
+    if not is_pplx(config):
+        told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
+        check_reads_both_ways(config, pooling_told=bool(told))
+    loaded = share(
+        identity(directory, dtype, device), lambda: load_model(directory, config, dtype, device)
+    )
+    spec = spec_from_config(config, settings.model, loaded.tokenizer.specials)
+    if settings.spec is not None:
+        if spec.dimensions != settings.spec.dimensions:
+            wanted = settings.spec.dimensions
+            message = f"{settings.model} should be {wanted} wide and is {spec.dimensions}."
+            raise ModelLoadError(message)
+        spec = settings.spec
+    usual = TYPICAL_ROWS if device.type == "cpu" else _DEVICE_BATCH_TOKENS
+    limits = Limits(batch_tokens=settings.batch_tokens or usual, padded=not is_pplx(config))
+    return TorchBackend(loaded, spec, limits)

@@ -1,0 +1,76 @@
+"""One loaded model: tokenizer, weights and the queue that leads to them, shared by all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ctxembed.backends.config import is_pplx
+from ctxembed.backends.queue import ModelQueue
+from ctxembed.backends.tokenization import ChunkTokenizer, load_tokenizer
+from ctxembed.backends.torch.architecture import read_architecture
+from ctxembed.backends.torch.encoder import load_encoder
+from ctxembed.backends.torch.linear import Kind, choose
+from ctxembed.backends.torch.qwen3 import load_qwen3
+from ctxembed.backends.torch.weights import find_weights
+from ctxembed.checkpoint import weight_files
+
+_SEPARATOR = "<|endoftext|>"
+
+
+class TokenModel(Protocol):
+    """What both kinds of model do."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @property
+    def kind(self) -> Kind:
+        """What multiplies its matrices."""
+
+    def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
+        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model in memory; it leaves with the last backend that holds it."""
+
+    tokenizer: ChunkTokenizer
+    model: TokenModel
+    queue: ModelQueue = field(default_factory=ModelQueue)
+
+
+def load_model(
+    directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
+) -> Loaded:
+    """Return the model of a directory.
+
+    Raises:
+        ModelLoadError: weights or tokenizer are absent, damaged, or of an unknown kind.
+    """
+    kind = choose(device.type, dtype)
+    if not is_pplx(config):
+        tokenizer = load_tokenizer(directory)
+        return Loaded(tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind))
+    tokenizer = load_tokenizer(directory, _SEPARATOR)
+    sizes = read_architecture(config)
+    return Loaded(tokenizer, load_qwen3(find_weights(directory), sizes, dtype, device, kind))
+
+
+def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
+    """Return what tells loaded models apart: files as they are now, type and device."""
+    paths = [directory / "config.json", *weight_files(directory, "safetensors")]
+    stamps = tuple((path.name, *_stamp(path)) for path in paths)
+    return "torch", directory.resolve(), stamps, dtype, device
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size

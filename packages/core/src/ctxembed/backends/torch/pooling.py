@@ -1,0 +1,46 @@
+"""From token states to rows: one mean a chunk for the whole batch, and codes, on the device.
+
+Codes are those of `ctxembed.encoding`, which is the definition; the tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ctxembed.backends.tokenization import Span
+from ctxembed.encoding import Form
+from ctxembed.errors import ResponseError
+
+NOT_FINITE = (
+    "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 and "
+    "float32 are the types to use."
+)
+
+
+def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
+    """Return the float32 mean of the states of each span, shape (spans, width).
+
+    Raises:
+        ResponseError: a mean isn't finite.
+    """
+    tokens = torch.cat([torch.arange(start, stop) for start, stop in spans])
+    sizes = torch.tensor([0, *(stop - start for start, stop in spans[:-1])])
+    means = functional.embedding_bag(
+        tokens.to(states.device), states, sizes.cumsum(0).to(states.device), mode="mean"
+    )
+    if not bool(torch.isfinite(means).all()):
+        raise ResponseError(NOT_FINITE)
+    return means
+
+
+def in_form(pooled: Tensor, form: Form) -> Tensor:
+    """Return rows as they are, their int8 codes, or int8 +1 and -1."""
+    if form == "int8":
+        return pooled.tanh().mul_(127).round_().clamp_(-128, 127).to(torch.int8)
+    if form == "binary":
+        return (pooled >= 0).to(torch.int8).mul_(2).sub_(1)
+    return pooled

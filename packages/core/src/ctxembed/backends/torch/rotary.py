@@ -1,0 +1,35 @@
+"""Rotary positions as complex numbers: one multiplication turns all heads of all tokens.
+
+A head's numbers stand in pairs (i, i + size/2) in the checkpoint. `paired` brings each pair
+together, in the query and key weights alike; scores are sums over pairs, in whatever order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def turns(lengths: Sequence[int], size: int, theta: float, device: torch.device) -> Tensor:
+    """Return each token's rotation, (tokens, 1, size / 2); positions restart with each window."""
+    longest = max(lengths)
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
+    angles = torch.outer(torch.arange(longest, device=device).float(), 1.0 / theta**exponents)
+    table = torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([table[:length] for length in lengths]).unsqueeze(1)
+
+
+def paired(weight: Tensor, size: int) -> Tensor:
+    """Return a head-by-head weight with the numbers of each rotary pair side by side."""
+    halves = weight.unflatten(0, (-1, 2, size // 2))
+    together: Tensor = halves.transpose(1, 2).reshape(weight.shape)
+    return together
+
+
+def turn(heads: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate `(tokens, heads, size)` float32 in place."""
+    pairs = torch.view_as_complex(heads.unflatten(-1, (-1, 2)))
+    pairs.mul_(rotation)
+    return heads

@@ -1,0 +1,114 @@
+"""The tensors of a safetensors checkpoint by name, checked, and read one at a time.
+
+A tensor that needs no conversion is a view of the mapped file; one that does is converted alone,
+so a model of 16 GB becomes one of 8 GB without ever being there in both. No code of a checkpoint
+runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ctxembed.checkpoint import weight_files
+from ctxembed.errors import ModelLoadError
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_FETCH = "Hint: fetch the checkpoint again."
+_NAMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Which file holds which tensor, names without their `model.` prefix; see `find_weights`."""
+
+    directory: Path
+    files: Mapping[str, tuple[Path, str]]
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], ignored: tuple[str, ...] = ()) -> None:
+        """Refuse a checkpoint that hasn't exactly these tensors; `ignored` are endings of names.
+
+        Raises:
+            ModelLoadError: names what is missing, of another shape, or too much.
+        """
+        found = {name for name in self.files if not name.endswith(ignored)}
+        _refuse(self.directory, "lacks", sorted(set(shapes) - found))
+        extra = sorted(found - set(shapes))
+        _refuse(self.directory, "has tensors that the model has no place for:", extra)
+        actual = {name: self._shape(name) for name in shapes}
+        wrong = [f"{k} {actual[k]}, not {shapes[k]}" for k in shapes if actual[k] != shapes[k]]
+        _refuse(self.directory, "has tensors of another shape:", wrong)
+
+    def take(self, name: str, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+        """Return one tensor on a device, in the type wanted; None leaves the type as it is."""
+        path, stored = self.files[name]
+        try:
+            # opened anew each time: its pages leave memory with the last view of them
+            with safe_open(path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(stored)
+        except (OSError, SafetensorError) as error:
+            raise ModelLoadError(f"{path} can't be read ({error}). {_FETCH}") from error
+        if not tensor.is_floating_point() or tensor.element_size() == 1:
+            message = f"{path} holds {name} as {tensor.dtype}. Hint: take the float checkpoint."
+            raise ModelLoadError(message)
+        return tensor.to(device, dtype or tensor.dtype)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        path, stored = self.files[name]
+        with safe_open(path, framework="pt") as file:
+            return tuple(file.get_slice(stored).get_shape())
+
+
+def find_weights(directory: Path) -> Weights:
+    """Return the tensors of a directory: those of the files that its index names, or of all.
+
+    Raises:
+        ModelLoadError: no weights, a file that is missing or cut short, or a tensor in two files.
+    """
+    files: dict[str, tuple[Path, str]] = {}
+    for path in _paths(directory):
+        try:
+            with safe_open(path, framework="pt") as file:
+                stored = list(file.keys())
+        except (OSError, SafetensorError) as error:
+            message = f"{path} is damaged or incomplete ({error}). {_FETCH}"
+            raise ModelLoadError(message) from error
+        for name in stored:
+            plain = name.removeprefix("model.")
+            if plain in files:
+                both = f"{files[plain][0].name} and {path.name}"
+                raise ModelLoadError(f"{directory} holds {plain} twice, in {both}. {_FETCH}")
+            files[plain] = (path, name)
+    return Weights(directory, files)
+
+
+def _paths(directory: Path) -> list[Path]:
+    index = directory / _INDEX
+    if index.is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            paths = sorted({directory / name for name in named})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelLoadError(f"{index} is not an index of weights. {_FETCH}") from error
+        _refuse(directory, "lacks", [path.name for path in paths if not path.is_file()])
+        return paths
+    if (directory / _SINGLE).is_file():
+        return [directory / _SINGLE]
+    paths = weight_files(directory, "safetensors")
+    if not paths:
+        message = f"{directory} has no .safetensors weights. Hint: convert what it has to them."
+        raise ModelLoadError(message)
+    return paths
+
+
+def _refuse(directory: Path, verb: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        raise ModelLoadError(f"{directory} {verb} {', '.join(names[:_NAMED])}{more}. {_FETCH}")

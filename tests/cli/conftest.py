@@ -1,0 +1,88 @@
+"""For the command line's tests: a backend without weights behind it, and files to feed it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from ctxembed import embedder
+from ctxembed.cli.app import app
+from ctxembed.testing import FakeBackend
+
+PROCESS = """
+import sys, time
+from ctxembed import embedder
+from ctxembed.testing import FakeBackend
+
+def pause(batch):
+    time.sleep({seconds})
+
+embedder.open_backend = lambda settings: FakeBackend(fault=pause)
+from ctxembed.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The backend that every command of this test opens."""
+    backend = FakeBackend()
+    monkeypatch.setattr(embedder, "open_backend", lambda settings: backend)
+    return backend
+
+
+@pytest.fixture
+def run(fake, invoke):
+    """Run a command in an empty folder, on the fake backend."""
+    return invoke
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Run a command in an empty folder, on the backend that it asks for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments, stdin=None):
+        return CliRunner().invoke(app, [str(each) for each in arguments], input=stdin)
+
+    return call
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """Write lines to a file: bytes as they are, anything else as JSON."""
+
+    def write(*values, name="in.jsonl"):
+        path = tmp_path / name
+        plain = [v if isinstance(v, bytes) else json.dumps(v).encode() for v in values]
+        path.write_bytes(b"".join(line + b"\n" for line in plain))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def process(tmp_path, monkeypatch):
+    """Start `ctxembed` on the fake backend as a process of its own, with 60 columns."""
+    monkeypatch.setenv("COLUMNS", "60")
+    started = []
+
+    def start(*arguments, seconds=0.0, **options):
+        code = PROCESS.format(seconds=seconds)
+        given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+                cwd=tmp_path,
+                **{**given, **options},
+            )
+        )
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.communicate()

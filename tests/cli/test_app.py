@@ -1,0 +1,176 @@
+"""What all commands have in common: help, version, `--debug`, and one-line errors."""
+
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import ctxembed
+from ctxembed import MODELS, Settings
+from ctxembed.cli import doctor, embed, failures
+from ctxembed.cli.app import app
+from ctxembed.cli.options import HELP
+
+PYPROJECT = Path(__file__).parents[2] / "packages" / "core" / "pyproject.toml"
+
+
+def options(command):
+    return {each.name: each for each in get_command(app).commands[command].params}
+
+
+def test_version(run):
+    result = run("--version")
+
+    assert (result.exit_code, result.stdout) == (0, f"ctxembed {ctxembed.__version__}\n")
+
+
+def test_help_names_every_command(run):
+    result = run("--help")
+
+    assert result.exit_code == 0
+    for command in ("embed", "search", "models", "doctor", "demo"):
+        assert f"│ {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["embed", "search", "models", "doctor", "demo"])
+def test_every_option_is_explained(run, command):
+    assert run(command, "--help").exit_code == 0
+    assert [] == [name for name, option in options(command).items() if not option.help]
+
+
+def test_help_shows_lines_of_json_as_they_are(run):
+    assert '{"id": "a", "chunks": ["one", "two"]}' in run("embed", "--help").stdout
+
+
+def test_every_setting_is_an_option_with_its_default():
+    given = options("embed")
+
+    assert set(HELP) == {field.name for field in fields(Settings)}
+    assert {field.name: field.default for field in fields(Settings)} == {
+        name: given[name].default for name in HELP
+    }
+
+
+def test_every_option_reaches_the_settings(run, lines, monkeypatch):
+    seen = []
+
+    def open_(settings):
+        seen.append(settings)
+        raise ctxembed.ModelLoadError("no weights")
+
+    monkeypatch.setattr(embed.Embedder, "open", open_)
+    values = {
+        "model": "m",
+        "backend": "onnx",
+        "revision": "r",
+        "device": "cuda:1",
+        "dtype": "bfloat16",
+        "dimensions": 7,
+        "encoding": "float",
+        "normalize": True,
+        "window_tokens": 100,
+        "overlap_tokens": 10,
+        "context_weight": 0.25,
+        "long_chunks": "pool",
+        "empty": "zero",
+        "pooling": "mean",
+        "query_prefix": "q: ",
+        "document_prefix": "",
+        "batch_tokens": 64,
+    }
+    given = [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in values.items()
+    ]
+    result = run("embed", lines({"id": "a", "chunks": ["x"]}), *given)
+
+    assert result.stderr == "error: no weights\n"
+    assert seen == [Settings(**values)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--debug", "search", "x", "--in", "no"], ["search", "x", "--in", "no", "--debug"]],
+)
+def test_debug_shows_the_traceback_before_and_after_the_command(run, arguments):
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert result.stderr.endswith("error: no: No such file or directory\n")
+
+
+def test_query_may_be_debug(run):
+    result = run("search", "--in", "no", "--", "--debug")
+
+    assert result.stderr == "error: no: No such file or directory\n"
+
+
+def test_message_with_a_cause_says_how_to_see_it(run, lines):
+    result = run("search", "x", "--in", lines(b"x"))
+
+    assert result.stderr.endswith("is not a Parquet file, or damaged. (--debug shows the cause)\n")
+
+
+def test_usage_errors_exit_with_2(run):
+    assert [run("nonsense").exit_code, run("embed").exit_code] == [2, 2]
+
+
+def test_mistake_of_ours_is_no_partial_success():
+    code = (
+        "from ctxembed.cli import embed, main; import sys\n"
+        "embed.Embedder.open = lambda settings: 1 / 0\n"
+        "sys.argv = ['ctxembed', 'embed', '-']\n"
+        "main()\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert found.returncode == 2
+    assert b"ZeroDivisionError" in found.stderr
+
+
+@pytest.mark.parametrize(("name", "extra"), failures._EXTRAS.items())
+def test_missing_library_names_the_extra_that_brings_it(name, extra):
+    line = failures.missing_extra(ModuleNotFoundError(name=f"{name}.part"))
+
+    assert f'"ctxembed[{extra}]"' in line
+    assert name.replace("_", "-") in str(doctor.EXTRAS[extra])
+
+
+def test_library_of_no_extra_is_a_mistake_of_ours():
+    assert failures.exit_code(ModuleNotFoundError(name="ctxembed.nonsense"), debug=False) is None
+
+
+def test_doctor_knows_what_the_extras_bring():
+    table = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    brought = {
+        extra: {name.partition(">")[0].partition("=")[0] for name in names if "[" not in name}
+        for extra, names in table.items()
+        if extra in doctor.EXTRAS
+    }
+
+    assert {extra: set(names) for extra, names in doctor.EXTRAS.items()} == brought
+
+
+def test_models_is_a_table_of_tabs_on_a_pipe(run):
+    head, *rows = [line.split("\t") for line in run("models").stdout.splitlines()]
+
+    assert head == ["name", "dimensions", "window", "contextual", "USD/1M", "note"]
+    assert [row[:2] for row in rows] == [[m.name, str(m.dimensions)] for m in MODELS]
+
+
+def test_help_loads_no_heavy_library():
+    code = "import sys; sys.argv = ['ctxembed', '--help']\nfrom ctxembed.cli.app import app\n"
+    code += "try: app()\nfinally: print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    loaded = set(found.stdout.split())
+    heavy = {"torch", "transformers", "onnxruntime", "pyarrow", "tokenizers", "matplotlib"}
+
+    assert "ctxembed.cli.embed" in loaded
+    assert loaded & heavy == set()

@@ -1,0 +1,190 @@
+"""`ctxembed search`: the nearest chunks, with the model that the file names and no other."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ctxembed import Embedder, Settings, find_model
+from ctxembed.cli import stored
+from ctxembed.cli.ranking import cosines, differing_bits, nearest
+from ctxembed.cli.stored import Rows
+from ctxembed.encoding import pack_bits, to_binary
+from ctxembed.testing import FakeBackend
+
+TALES = [[f"word{n} of {d}" for n in range(7)] for d in range(5)]
+
+
+@pytest.fixture
+def embedded(run, lines):
+    """Embed the tales into tales.parquet with the options given."""
+
+    def call(*options):
+        documents = [{"id": f"t{n}", "chunks": tale} for n, tale in enumerate(TALES)]
+        result = run("embed", lines(*documents), "-o", "tales.parquet", *options)
+        assert result.exit_code == 0, result.stderr
+
+    return call
+
+
+def hits(result):
+    assert result.exit_code == 0, result.stderr
+    return [line.split("\t") for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("options", [[], ["--encoding=float"], ["--normalize"]])
+def test_cosine_ranks_codes_and_floats(run, embedded, options, monkeypatch):
+    monkeypatch.setattr(stored, "_ROWS", 4)
+    embedded(*options)
+    found = hits(run("search", "word3 of 2", "--in", "tales.parquet", "-k", "4"))
+
+    settings = Settings(**{"encoding": "float"} if options == ["--encoding=float"] else {})
+    embedder = Embedder(FakeBackend(), settings)
+    rows = np.concatenate(embedder.embed_documents(TALES)).astype(float)
+    query = embedder.embed_query("word3 of 2").astype(float)
+    scores = rows @ query / np.linalg.norm(rows, axis=1) / np.linalg.norm(query)
+    order = np.argsort(-scores)[:4]
+    assert [[f"t{n // 7}", str(n % 7), TALES[n // 7][n % 7]] for n in order] == [
+        hit[1:] for hit in found
+    ]
+    assert np.allclose(scores[order], [float(hit[0]) for hit in found], atol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["binary", "ubinary"])
+def test_differing_bits_rank_signs(run, embedded, encoding):
+    embedded("--encoding", encoding, "--dimensions", "12")
+    found = hits(run("search", "word3 of 2", "--in", "tales.parquet", "-k", "35"))
+
+    embedder = Embedder(FakeBackend(), Settings(encoding="binary", dimensions=12))
+    rows = np.concatenate(embedder.embed_documents(TALES))
+    counts = (rows != embedder.embed_query("word3 of 2")).sum(axis=1)
+    order = np.argsort(counts, kind="stable")
+    assert [[str(counts[n]), f"t{n // 7}", str(n % 7)] for n in order] == [h[:3] for h in found]
+
+
+def test_zero_rows_of_blank_chunks_are_never_hits():
+    rows = Rows(["a"] * 3, [0, 1, 2], ["x", " ", "y"], np.array([[1, 0], [0, 0], [-1, 0]]))
+
+    found = nearest(np.array([1, 0]), [rows], "int8", 5)
+    assert [(1.0, "x"), (-1.0, "y")] == [(hit.score, hit.text) for hit in found]
+
+
+def test_measures_agree_on_packed_and_unpacked_signs():
+    generator = np.random.default_rng(0)
+    rows, query = generator.normal(size=(50, 20)), generator.normal(size=20)
+    signs = differing_bits(to_binary(query), to_binary(rows), "binary")
+    bits = differing_bits(pack_bits(query), pack_bits(rows), "ubinary")
+
+    assert np.array_equal(signs, bits)
+    assert np.allclose(signs, (1 - cosines(to_binary(query), to_binary(rows))) * 10)
+
+
+def test_text_is_printed_on_one_line_without_control_characters(run, lines):
+    tale = {"id": "a\tb", "chunks": ["red \x1b[31m\n\ttext\r\n"]}
+    run("embed", lines(tale), "-o", "o.parquet")
+    result = run("search", "text", "--in", "o.parquet")
+
+    ((_, name, _, text),) = hits(result)
+    assert (name, text) == ("a b", "red [31m text")
+
+
+def test_other_model_is_refused(run, embedded):
+    embedded("--model", "minilm")
+    result = run("search", "x", "--in", "tales.parquet", "--model", "pplx-embed-v1-4b")
+
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: tales.parquet was embedded with minilm, and pplx-embed-v1-4b would give other "
+        "vectors. Hint: leave --model out.\n"
+    )
+
+
+def test_other_name_of_the_same_model_is_taken(run, embedded):
+    embedded("--model", "minilm")
+    alias = find_model("minilm").aliases[0]
+
+    assert run("search", "x", "--in", "tales.parquet", "--model", alias).exit_code == 0
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model directory, as far as fingerprints look at one."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.onnx").write_bytes(b"weights")
+    return folder
+
+
+def test_directory_may_move(run, embedded, model, tmp_path):
+    embedded("--model", "model")
+    assert run("search", "x", "--in", "tales.parquet").exit_code == 0
+    model.rename(tmp_path / "moved")
+    lost = run("search", "x", "--in", "tales.parquet")
+    found = run("search", "x", "--in", "tales.parquet", "--model", "moved")
+
+    assert lost.exit_code == 2
+    assert "isn't there any more. Hint: --model says where it lies now." in lost.stderr
+    assert found.exit_code == 0
+
+
+def test_weights_that_changed_are_refused(run, embedded, model):
+    embedded("--model", "model")
+    (model / "model.onnx").write_bytes(b"others!")
+    result = run("search", "x", "--in", "tales.parquet")
+
+    assert result.exit_code == 2
+    assert "model has changed since. Hint: embed again." in result.stderr
+
+
+def test_file_is_found_from_another_folder(run, embedded, model, tmp_path, monkeypatch):
+    embedded("--model", "model")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert run("search", "x", "--in", "../tales.parquet").exit_code == 0
+
+
+def write_foreign(path, **metadata):
+    table = pa.table({"id": ["a"], "chunk_index": [0], "text": ["x"], "embedding": [[1.0]]})
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "No such file or directory"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(b""), "is not a Parquet file, or damaged."),
+        (lambda path: path.write_bytes(b"PAR1" * 9), "is not a Parquet file, or damaged."),
+        (write_foreign, "doesn't say which model made it: not from `ctxembed embed`."),
+        (
+            lambda path: write_foreign(
+                path,
+                **{
+                    "ctxembed.settings": '{"future": 1}',
+                    "ctxembed.fingerprint": "x",
+                    "ctxembed.dimensions": "1",
+                    "ctxembed.version": "9.0",
+                },
+            ),
+            "names settings that this version doesn't know. It is from ctxembed 9.0",
+        ),
+    ],
+)
+def test_file_that_is_not_ours_is_refused_with_the_reason(run, tmp_path, write, message):
+    write(tmp_path / "f.parquet")
+    result = run("search", "x", "--in", "f.parquet")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: f.parquet")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_blank_query_is_refused(run, embedded):
+    embedded()
+    result = run("search", " ", "--in", "tales.parquet")
+
+    assert result.exit_code == 2
+    assert "is empty or only whitespace" in result.stderr

@@ -1,0 +1,396 @@
+"""Directories with ONNX weights: the vendor's layout, other encoders, and what is refused.
+
+The graphs are a few operators each, written here byte by byte: no exporter is needed.
+"""
+
+import json
+import shutil
+import sys
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+import onnxruntime
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from ctxembed.backends import open_backend
+from ctxembed.backends.onnx import session
+from ctxembed.embedder import Embedder
+from ctxembed.encoding import quantize_tanh
+from ctxembed.errors import (
+    BackendError,
+    ConfigurationError,
+    MissingDependencyError,
+    ModelLoadError,
+    NonFiniteError,
+    ResponseError,
+)
+from ctxembed.settings import Settings
+
+WIDTH = 8
+WORDS = ["<|endoftext|>", *"abcdefghij"]
+WEIGHTS = np.random.default_rng(0).normal(size=(len(WORDS), WIDTH)).astype(np.float32)
+FLOAT, INT32, INT64 = 1, 6, 7
+
+
+def varint(number):
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*out, number))
+
+
+def field(number, value):
+    """One protobuf field: a number, a text, bytes, or a list of any."""
+    if isinstance(value, list):
+        return b"".join(field(number, each) for each in value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def node(kind, inputs, output):
+    return field(1, inputs) + field(2, output) + field(4, kind)
+
+
+def cast(source, output):
+    to_float = field(1, "to") + field(3, FLOAT) + field(20, 2)
+    return node("Cast", [source], [output]) + field(5, to_float)
+
+
+def tensor(name, values, external=None):
+    kind = FLOAT if values.dtype == np.float32 else INT64
+    head = field(1, list(values.shape)) + field(2, kind) + field(8, name)
+    if external is None:
+        return head + field(9, values.tobytes())
+    place = field(1, "location") + field(2, external)
+    return head + field(13, place) + field(14, 1)
+
+
+def value(name, kind, *shape):
+    axes = [field(1, size) if isinstance(size, int) else field(2, size) for size in shape]
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, field(1, axes))))
+
+
+def model(nodes, constants, inputs, outputs):
+    graph = field(1, nodes) + field(2, "g") + field(5, constants)
+    graph += field(11, inputs) + field(12, outputs)
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
+
+
+def ids(name="input_ids", kind=INT64):
+    return value(name, kind, "batch", "tokens")
+
+
+def states(name="last_hidden_state", width=WIDTH):
+    return value(name, FLOAT, "batch", "tokens", width)
+
+
+def encoder(weights=WEIGHTS, *, external=None, output="last_hidden_state", dynamic=False):
+    """Each state is its word's row plus the mean of all rows that the mask shows."""
+    last = "sum" if dynamic else output
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["rows"]),
+        cast("attention_mask", "seen"),
+        node("Unsqueeze", ["seen", "two"], ["mask"]),
+        node("Mul", ["rows", "mask"], ["masked"]),
+        node("ReduceSum", ["masked", "one"], ["total"]),
+        node("ReduceSum", ["mask", "one"], ["count"]),
+        node("Div", ["total", "count"], ["mean"]),
+        node("Add", ["rows", "mean"], [last]),
+    ]
+    if dynamic:
+        nodes.append(node("DynamicQuantizeLinear", ["sum"], ["codes", "scale", "zero"]))
+        nodes.append(node("DequantizeLinear", ["codes", "scale", "zero"], [output]))
+    constants = [
+        tensor("words", weights, external),
+        tensor("one", np.array([1])),
+        tensor("two", np.array([2])),
+    ]
+    return model(nodes, constants, [ids(), ids("attention_mask")], [states(output)])
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A pplx-like model in the vendor's layout, its weights in a file of their own."""
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model.onnx").write_bytes(encoder(external="model.onnx_data"))
+    (tmp_path / "onnx" / "model.onnx_data").write_bytes(WEIGHTS.tobytes())
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="a"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "special_tokens_map.json").write_text('{"sep_token": "<|endoftext|>"}')
+    configure(tmp_path)
+    return tmp_path
+
+
+def configure(directory, **changes):
+    config = {
+        "model_type": "bidirectional_pplx_qwen3",
+        "hidden_size": WIDTH,
+        "max_position_embeddings": 64,
+        "auto_map": {"AutoModel": "modeling.PPLXQwen3ContextualModel"},
+    }
+    (directory / "config.json").write_text(json.dumps(config | changes))
+
+
+def put(directory, graph, name="onnx/model.onnx"):
+    (directory / name).write_bytes(graph)
+
+
+def opened(directory, **changes):
+    return Embedder.open(model=str(directory), **changes)
+
+
+def naive(document, weights=WEIGHTS):
+    """Late chunking by hand: rows of the words and separators, plus the mean of them all."""
+    joined = f" {WORDS[0]} ".join(document).split()
+    rows = np.array([weights[WORDS.index(word)] for word in joined], float)
+    hidden = rows + rows.mean(axis=0)
+    borders = [-1, *(n for n, word in enumerate(joined) if word == WORDS[0]), len(joined)]
+    spans = pairwise(borders)
+    return np.array([hidden[start + 1 : stop].mean(axis=0) for start, stop in spans])
+
+
+def random_documents(count):
+    rng = np.random.default_rng(3)
+    return [
+        [" ".join(rng.choice(WORDS[1:], rng.integers(1, 8))) for _ in range(rng.integers(1, 6))]
+        for _ in range(count)
+    ]
+
+
+def test_the_vendor_s_layout_gives_the_codes_of_a_naive_late_chunking(directory):
+    documents = random_documents(40)
+    with opened(directory) as embedder:
+        assert embedder.backend.spec.contextual
+        found = embedder.embed_documents(documents)
+    for document, codes in zip(documents, found, strict=True):
+        assert codes.dtype == np.int8
+        np.testing.assert_array_equal(codes, quantize_tanh(naive(document)))
+
+
+def test_native_forms_are_those_of_the_encodings(directory):
+    documents = random_documents(5)
+    with opened(directory, encoding="binary") as embedder:
+        signs = np.concatenate(embedder.embed_documents(documents))
+    expected = np.concatenate([np.where(naive(each) >= 0, 1, -1) for each in documents])
+    np.testing.assert_array_equal(signs, expected)
+
+
+def test_another_encoder_is_mixed_and_has_no_native_codes(directory):
+    configure(directory, model_type="bert")
+    with opened(directory, encoding="float") as embedder:
+        spec = embedder.backend.spec
+        assert embedder.backend.forms == {"pooled"}
+        assert (spec.context_weight, spec.quantizer, spec.window_tokens) == (0.5, "scale", 64)
+        (one,) = embedder.embed_documents([["a b c"]])
+    np.testing.assert_allclose(one, naive(["a b c"]), rtol=1e-6)
+
+
+def test_a_dynamically_quantised_graph_runs_one_window_a_call(directory):
+    """Its scale comes from all that is in a call: batched, the same graph gives other codes."""
+    put(directory, encoder(dynamic=True))
+    documents = random_documents(30)
+    with opened(directory) as embedder:
+        assert not embedder.backend.limits.padded
+        together = embedder.embed_documents(documents)
+        alone = [embedder.embed_documents([document])[0] for document in documents]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    put(directory, encoder(dynamic=True), "batched.onnx")
+    raw = onnxruntime.InferenceSession(str(directory / "batched.onnx"))
+    pair = np.array([[1, 2, 3], [4, 5, 6]])
+    (both,) = raw.run(None, {"input_ids": pair, "attention_mask": np.ones_like(pair)})
+    (first,) = raw.run(None, {"input_ids": pair[:1], "attention_mask": np.ones_like(pair[:1])})
+    assert not np.array_equal(both[0], first[0])
+
+
+def test_only_the_declared_inputs_are_fed_and_in_their_own_type(directory):
+    nodes = [
+        cast("position_ids", "places"),
+        node("Unsqueeze", ["places", "two"], ["place"]),
+        node("Gather", ["words", "input_ids"], ["rows"]),
+        node("Add", ["rows", "place"], ["last_hidden_state"]),
+    ]
+    constants = [tensor("words", WEIGHTS), tensor("two", np.array([2]))]
+    inputs = [ids(kind=INT32), ids("position_ids", INT32)]
+    put(directory, model(nodes, constants, inputs, [states()]))
+    with opened(directory, context_weight=0, encoding="float") as embedder:
+        row = embedder.embed_query("a b c")
+    expected = WEIGHTS[1:4].mean(axis=0) + 1
+    np.testing.assert_allclose(row, quantize_tanh(expected) / 127, rtol=1e-6)
+
+    configure(directory, model_type="roberta", pad_token_id=1)
+    with opened(directory, encoding="float") as embedder:
+        np.testing.assert_allclose(embedder.embed_query("a b c"), expected + 2, rtol=1e-6)
+
+
+def test_the_only_output_with_a_state_a_token_is_taken_whatever_its_name(directory):
+    put(directory, encoder(output="hidden"))
+    with opened(directory) as embedder:
+        np.testing.assert_array_equal(
+            embedder.embed_documents([["a b", "c"]])[0], quantize_tanh(naive(["a b", "c"]))
+        )
+
+
+def test_outputs_that_cannot_be_told_apart_or_are_pooled_are_named(directory):
+    gather = node("Gather", ["words", "input_ids"], ["first"])
+    nodes = [gather, node("Neg", ["first"], ["second"])]
+    outputs = [states("first"), states("second")]
+    put(directory, model(nodes, [tensor("words", WEIGHTS)], [ids()], outputs))
+    with pytest.raises(ModelLoadError, match=r"gives first, second.*last_hidden_state"):
+        opened(directory)
+    nodes = [
+        gather,
+        node("ReduceSum", ["first", "one"], ["sum"]),
+        node("Squeeze", ["sum", "one"], ["pooled"]),
+    ]
+    constants = [tensor("words", WEIGHTS), tensor("one", np.array([1]))]
+    put(directory, model(nodes, constants, [ids()], [value("pooled", FLOAT, "batch", WIDTH)]))
+    with pytest.raises(ModelLoadError, match="gives pooled, and none"):
+        opened(directory)
+
+
+def test_inputs_that_an_encoder_does_not_have_are_named(directory):
+    nodes = [node("Gather", ["words", "input_ids"], ["rows"])]
+    nodes.append(node("Add", ["rows", "past_key_values"], ["last_hidden_state"]))
+    inputs = [ids(), states("past_key_values")]
+    put(directory, model(nodes, [tensor("words", WEIGHTS)], inputs, [states()]))
+    with pytest.raises(ModelLoadError, match="takes input_ids, past_key_values"):
+        opened(directory)
+
+
+def test_weights_of_another_width_than_the_configuration_s_are_found_out(directory):
+    configure(directory, hidden_size=16)
+    with (
+        opened(directory) as embedder,
+        pytest.raises(ResponseError, match="should have 16 dimensions and have 8"),
+    ):
+        embedder.embed_query("a")
+
+
+def test_values_that_are_not_finite_are_an_error_for_their_document_only(directory):
+    weights = WEIGHTS.copy()
+    weights[3] = np.inf
+    weights[4] = np.nan
+    put(directory, encoder(weights))
+    with opened(directory) as embedder:
+        with pytest.raises(NonFiniteError):
+            embedder.embed_documents([["c"]])
+        found = list(embedder.stream([["a"], ["a", "c d"], ["b"]], errors="return"))
+    assert isinstance(found[1], NonFiniteError)
+    np.testing.assert_array_equal(found[0], quantize_tanh(naive(["a"])))
+    np.testing.assert_array_equal(found[2], quantize_tanh(naive(["b"])))
+
+
+def test_a_failure_of_the_runtime_is_a_backend_error_without_any_text(directory):
+    put(directory, encoder(WEIGHTS[:5]))
+    with opened(directory) as embedder:
+        with pytest.raises(BackendError, match="ONNX Runtime failed on 1 windows") as caught:
+            embedder.embed_documents([["j i h"]])
+        assert "j i h" not in str(caught.value)
+        assert embedder.embed_query("a").shape == (WIDTH,)
+
+
+def test_several_graphs_want_one_of_the_usual_name(directory):
+    (directory / "onnx" / "model.onnx").rename(directory / "onnx" / "model_q4.onnx")
+    with opened(directory) as embedder:
+        assert embedder.embed_query("a").shape == (WIDTH,)
+    put(directory, encoder(), "onnx/model_fp16.onnx")
+    with pytest.raises(ModelLoadError, match=r"onnx/model_fp16\.onnx, onnx/model_q4\.onnx"):
+        opened(directory)
+    put(directory, encoder(), "model.onnx")
+    with opened(directory) as embedder:
+        assert embedder.embed_query("a").shape == (WIDTH,)
+
+
+def test_a_directory_without_onnx_weights_says_where_they_belong(directory):
+    shutil.rmtree(directory / "onnx")
+    with pytest.raises(ModelLoadError, match=r"no ONNX weights.*onnx/model\.onnx"):
+        opened(directory, backend="onnx")
+    (directory / "model.safetensors").touch()
+    with pytest.raises(ModelLoadError, match='backend="torch" reads them'):
+        opened(directory, backend="onnx")
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "words", "data missing", "data cut"])
+def test_damaged_weights_are_a_load_error_that_names_the_file(directory, damage):
+    graph, data = directory / "onnx" / "model.onnx", directory / "onnx" / "model.onnx_data"
+    if damage == "data missing":
+        data.unlink()
+    elif damage == "data cut":
+        data.write_bytes(data.read_bytes()[:-40])
+    else:
+        kept = {"cut": graph.read_bytes()[:-60], "empty": b"", "words": b"not a graph"}
+        graph.write_bytes(kept[damage])
+    with pytest.raises(ModelLoadError, match=r"model\.onnx can't be loaded"):
+        opened(directory)
+
+
+def test_missing_parts_are_named(directory):
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(ModelLoadError, match=r"no tokenizer\.json"):
+        opened(directory)
+    (directory / "config.json").unlink()
+    with pytest.raises(ModelLoadError, match=r"no config\.json"):
+        opened(directory)
+    with pytest.raises(ModelLoadError, match="is a file"):
+        Embedder.open(model=str(directory / "onnx" / "model.onnx"), backend="onnx")
+
+
+def test_a_model_that_pools_otherwise_is_refused_unless_insisted_on(directory):
+    (directory / "1_Pooling").mkdir()
+    told = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (directory / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigurationError, match="pools by cls_token"):
+        opened(directory)
+    with opened(directory, pooling="mean") as embedder:
+        assert embedder.embed_query("a").shape == (WIDTH,)
+
+
+def test_a_hub_id_is_fetched_where_that_is_possible(directory, monkeypatch):
+    name = "perplexity-ai/pplx-embed-context-v1-0.6b"
+    asked = []
+
+    def fetch(repository, **options):
+        asked.append((repository, options["revision"]))
+        return str(directory)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    with pytest.raises(ModelLoadError, match="should be 1024 wide and is 8"):
+        open_backend(Settings(model=name.partition("/")[2], backend="onnx", revision="main"))
+    assert asked == [(name, "main")]
+    backend = open_backend(Settings(model="someone/tiny", backend="onnx"))
+    assert backend.spec.name == "someone/tiny"
+
+
+def test_a_hub_id_that_cannot_be_fetched_is_answered_with_what_to_do(monkeypatch):
+    settings = Settings(model="someone/never-heard-of", backend="onnx")
+    with pytest.raises(ModelLoadError, match=r"could not be fetched.*pass the directory"):
+        open_backend(settings)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingDependencyError, match="pip install huggingface_hub"):
+        open_backend(settings)
+
+
+def test_a_gpu_is_taken_where_the_runtime_has_one(monkeypatch):
+    runtime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider", "CPU"])
+    monkeypatch.setattr(session, "ort", runtime)
+    assert [session.pick_gpu(name) for name in (None, "cuda", "cuda:2", "cpu")] == [0, 0, 2, None]
+
+
+def test_threads_follow_the_usual_variable(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert session._threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    assert session._threads() >= 1
