@@ -251,12 +251,12 @@ def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
 
     A window that alone exceeds `batch_tokens` is a batch alone. Windows stay in order, except with
     `limits.padded`, where longer ones go first. Where several batches may be under way at once, they are
-    made small enough to give each place two of them.
+    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
     """
     most = limits.batch_tokens
-    if limits.concurrency > 1:
-        share = sum(window.tokens for window in windows) // (2 * limits.concurrency)
-        most = min(most, max(share, LEAST_SHARE))
+    if limits.concurrency > 1 and windows:
+        sizes = [window.tokens for window in windows]
+        most = min(most, max(sum(sizes) // limits.concurrency + max(sizes), LEAST_SHARE))
     order = list(range(len(windows)))
     if limits.padded:
         order.sort(key=lambda number: -windows[number].tokens)

@@ -99,7 +99,8 @@ class ApiBackend:
         """Return each chunk with its tokens: counted where a tokenizer is at hand, else estimated."""
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(chunks)
-        return [TokenizedChunk(chunk, estimate_tokens(chunk)) for chunk in chunks]
+        counts = estimate_tokens(chunks)
+        return [TokenizedChunk(text, count) for text, count in zip(chunks, counts, strict=True)]
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return the rows of a batch, sent as one request."""
