@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import json
 import multiprocessing
 import os
 import platform
@@ -28,7 +27,20 @@ import numpy as np
 MODEL = "pplx-embed-context-v1-0.6b"
 WIDTH = 1024
 SERVER_RATE = 400_000
-WORDS = "river mountain the of and company quarter embedding window second it grew".split()
+WORDS = [
+    "river",
+    "mountain",
+    "the",
+    "of",
+    "and",
+    "company",
+    "quarter",
+    "embedding",
+    "window",
+    "second",
+    "it",
+    "grew",
+]
 RESULT = Path(__file__).parent / "results" / "api_client.md"
 
 

@@ -1,6 +1,5 @@
 """`estimate-v1` against the Qwen vocabulary: high, but not by much."""
 
-import importlib.util
 import gzip
 import json
 from pathlib import Path
@@ -51,10 +50,10 @@ def test_prose_is_estimated_a_little_high(qwen):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_other_scripts_are_never_low(qwen, text):
-    """Up to 2.6 times too high."""
+    """Up to 3 times too high."""
     count = len(qwen.encode(text).ids)
 
-    assert count <= estimate_tokens([text])[0] <= 2.7 * count
+    assert count <= estimate_tokens([text])[0] <= 3 * count
 
 
 def test_texts_do_not_touch():
