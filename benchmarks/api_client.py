@@ -2,10 +2,10 @@
 
     python benchmarks/api_client.py [--latency 0.2] [--documents 2000]
 
-A server in a process of its own answers every request after LATENCY seconds plus its tokens at 400,000 a
-second, without limiting anybody. The same documents go through (a) the official library, 32 documents a
-request, one request at a time, (b) its asynchronous client, 64 requests at once by hand, (c) this client.
-All decode what comes back. Nothing here says how fast the real API is.
+A server in a process of its own answers every request after LATENCY seconds plus its tokens at
+400,000 a second, without limiting anybody. The same documents go through (a) the official library,
+32 documents a request, one request at a time, (b) its asynchronous client, 64 requests at once by
+hand, (c) this client. All decode what comes back. Nothing here says how fast the real API is.
 """
 
 from __future__ import annotations
@@ -142,8 +142,61 @@ def ours(documents) -> list[np.ndarray]:
         return embedder.embed_documents(documents)
 
 
+WAYS = {
+    "official library, 32 documents a request, one at a time": official,
+    "official asynchronous library, 32 documents a request, 64 at once": official_async,
+    "ctxembed": ours,
+}
+
+
+def measure(documents, stats) -> dict[str, tuple[float, int, int]]:
+    """Return seconds, requests and tokens of the better of two runs each, taken in turn."""
+    best: dict[str, tuple[float, int, int]] = {}
+    for _ in range(2):
+        for name, way in WAYS.items():
+            stats[0] = stats[1] = 0
+            began = time.perf_counter()
+            rows = way(documents)
+            seconds = time.perf_counter() - began
+            assert [len(d) for d in documents] == [len(r) for r in rows]
+            best[name] = min(best.get(name, (1e9, 0, 0)), (seconds, stats[0], stats[1]))
+    return best
+
+
+def table(documents, latency, best) -> str:
+    """Return what was measured, as Markdown."""
+    chunks = sum(map(len, documents))
+    _, _, tokens = best["ctxembed"]
+    first = next(iter(best.values()))[0]
+    head = f"""# The API client on loopback
+
+{len(documents):,} documents, {chunks:,} chunks, {tokens:,} words (a word is a token to the server);
+{latency * 1000:.0f} ms a request plus {SERVER_RATE:,} tokens a second, unlimited requests at
+once; better of two runs each, taken in turn, in one run.
+
+{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d};
+`python benchmarks/api_client.py`.
+
+| way | requests | tokens a request | seconds | times the first |
+| --- | --- | --- | --- | --- |
+"""
+    rows = [
+        f"| {name} | {sent} | {words // sent:,} | {took:.2f} | {first / took:.1f} |\n"
+        for name, (took, sent, words) in best.items()
+    ]
+    return head + "".join(rows)
+
+
+def processor() -> str:
+    """Return the processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main() -> None:
-    """Run the three in turn, twice, and write the table of the better runs."""
+    """Start the server, run the three ways, print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--documents", type=int, default=2000)
@@ -155,47 +208,11 @@ def main() -> None:
     server.start()
     while not port.value:
         time.sleep(0.01)
-    os.environ |= {
-        "PERPLEXITY_BASE_URL": f"http://127.0.0.1:{port.value}",
-        "PERPLEXITY_API_KEY": "k",
-    }
+    os.environ["PERPLEXITY_BASE_URL"] = f"http://127.0.0.1:{port.value}"
+    os.environ["PERPLEXITY_API_KEY"] = "k"
     documents = mixed_documents(options.documents)
-    chunks = sum(map(len, documents))
-    ways = {
-        "official library, 32 documents a request, one at a time": official,
-        "official asynchronous library, 32 documents a request, 64 at once": official_async,
-        "ctxembed": ours,
-    }
-    best: dict[str, tuple[float, int, int]] = {}
-    for _ in range(2):
-        for name, way in ways.items():
-            stats[0] = stats[1] = 0
-            began = time.perf_counter()
-            rows = way(documents)
-            seconds = time.perf_counter() - began
-            assert [len(d) for d in documents] == [len(r) for r in rows]
-            best[name] = min(best.get(name, (1e9, 0, 0)), (seconds, stats[0], stats[1]))
+    text = table(documents, options.latency, measure(documents, stats))
     server.terminate()
-    first = best[next(iter(ways))][0]
-    lines = [
-        "# The API client on loopback",
-        "",
-        f"{options.documents:,} documents, {chunks:,} chunks, {best['ctxembed'][2]:,} words (a word is a "
-        f"token to the server); {options.latency * 1000:.0f} ms a request plus {SERVER_RATE:,} tokens a "
-        "second, unlimited requests at once; better of two runs each, in turn, in one run.",
-        "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; "
-        "`python benchmarks/api_client.py`.",
-        "",
-        "| way | requests | tokens a request | seconds | times the first |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, (seconds, requests, tokens) in best.items():
-        lines.append(
-            f"| {name} | {requests} | {tokens // requests:,} | {seconds:.2f} | {first / seconds:.1f} |"
-        )
-    text = "\n".join(lines) + "\n"
     print(text)
     if not options.no_write:
         RESULT.parent.mkdir(exist_ok=True)
