@@ -80,10 +80,10 @@ def serve():
     """Start servers that end with the test: `serve(backend, spec=..., **options of create_app)`."""
     with ExitStack() as stack:
 
-        def start(backend=None, settings=None, *, spec=None, ready=True, **options):
+        def start(backend=None, settings=None, *, spec=None, ready=True, opener=None, **options):
             backend = backend or FakeBackend(replace(SPEC, **(spec or {})))
             embedder = Embedder(backend, settings or Settings())
-            app = create_app(embedder, **options)
+            app = create_app(opener or embedder, **options)
             server = stack.enter_context(running(app, embedder))
             if ready:
                 until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)

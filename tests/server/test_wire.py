@@ -7,8 +7,11 @@ import re
 import httpx
 import numpy as np
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from ctxembed import Embedder, NonFiniteError, Settings
+from ctxembed.server import create_app
 from ctxembed.testing import FakeBackend
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
@@ -275,6 +278,14 @@ def test_the_right_key_opens(serve):
     assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
 
 
+async def test_the_key_is_asked_for_below_another_application_too():
+    embedder = Embedder(FakeBackend())
+    app = Starlette(routes=[Mount("/below", create_app(embedder, api_key="right"))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        refused(await client.post("http://x/below/v1/embeddings"), 401, "invalid_api_key")
+        assert (await client.get("http://x/below/health")).status_code == 200
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_a_body_beyond_the_cap_is_413(serve, told):
     server = serve(max_body_bytes=1000)
@@ -302,3 +313,21 @@ def test_a_model_that_fails_is_500_without_a_word_of_the_input(serve, error):
     response = server.documents([["secret text"]])
     refused(response, 500, "internal_error")
     assert "secret" not in response.text
+
+
+def test_a_draining_server_is_not_ready_and_answers_what_still_comes(serve):
+    server = serve()
+    server.app.state.lifecycle.drain()
+    response = httpx.get(f"{server.url}/ready")
+    assert (response.status_code, response.json()) == (503, {"status": "draining"})
+    assert server.texts("a").status_code == 200
+
+
+def test_a_model_that_does_not_open_is_told_and_never_ready(serve, wait_until):
+    def broken():
+        raise RuntimeError("secret path")
+
+    server = serve(opener=broken, ready=False)
+    wait_until(lambda: server.app.state.lifecycle.status == "failed")
+    assert httpx.get(f"{server.url}/ready").json() == {"status": "failed"}
+    refused(server.texts("a"), 503, "unavailable", "failed")

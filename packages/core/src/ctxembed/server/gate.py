@@ -21,12 +21,12 @@ from ctxembed.server.refusals import CLIENT_GONE, Refusal, response_of
 
 LOGGER = logging.getLogger("ctxembed.server")
 
-_GUARDED = "/v1/"
+_OPEN = frozenset(("/health", "/ready", "/metrics", "/openapi.json"))
 _UNKNOWN = "other"
 
 
 class Gate:
-    """ASGI middleware. With a key, `/v1/` asks for it; health, metrics and documentation never do."""
+    """ASGI middleware. With a key, all but health, metrics and documentation ask for it."""
 
     def __init__(
         self, app: ASGIApp, *, key: ServerKey | None, metrics: Metrics, routes: frozenset[str]
@@ -44,6 +44,8 @@ class Gate:
         request_id = uuid4().hex
         started = time.perf_counter()
         status = CLIENT_GONE
+        # below another application `path` still has the prefix that it is mounted at
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -53,7 +55,7 @@ class Gate:
             await send(message)
 
         try:
-            if scope["path"].startswith(_GUARDED) and not self._allowed(scope):
+            if path not in _OPEN and not self._allowed(scope):
                 await response_of(_UNAUTHORIZED)(scope, receive, sending)
             else:
                 await self._app(scope, receive, sending)
@@ -63,7 +65,7 @@ class Gate:
                 await response_of(error)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
-            route = scope["path"] if scope["path"] in self._routes else _UNKNOWN
+            route = path if path in self._routes else _UNKNOWN
             tokens = scope.get("state", {}).get("tokens", 0)
             self._metrics.request(route, status, seconds, tokens)
             LOGGER.info(

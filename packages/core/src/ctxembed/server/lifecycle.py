@@ -73,11 +73,11 @@ class Lifecycle:
     async def _load(self) -> None:
         try:
             service = await asyncio.to_thread(self._opened)
-        except Exception as error:
-            if self._failed is None:
-                raise
+        except Exception as error:  # noqa: BLE001 - whoever runs the server decides what it means
             self.status = "failed"
-            self._failed(error)
+            LOGGER.error("the model can't be opened: %s", type(error).__name__)  # noqa: TRY400 - see gate
+            if self._failed is not None:
+                self._failed(error)
             return
         self._service = service
         if self.status == "loading":
