@@ -1,11 +1,13 @@
 """The server's throughput with many small clients, against the same documents embedded directly.
 
     python benchmarks/server.py                         # 1, 8 and 64 clients, one document a request
+    python benchmarks/server.py --simulate 50000        # a device of so many tokens a second instead
     python benchmarks/server.py --minutes 10            # load: every answer checked, memory over time
 
 The server is a process of its own on loopback, as `ctxembed serve` starts it. Clients are threads
 with a plain HTTP connection each; they share the machine's cores with the server, the direct run has
-them alone. CPU seconds are those of the process that holds the model.
+them alone. CPU seconds are those of the process that holds the model. A simulated device sleeps 4 ms
+a call and as long as its tokens take: what is left is what the server itself costs.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ctxembed import Embedder
+from ctxembed import MODELS, Embedder, embedder
+from ctxembed.cli.serve import serve
+from ctxembed.planning import Batch, Limits
+from ctxembed.testing import FakeBackend
 
-SERVE = "import typer; from ctxembed.cli.serve import serve; typer.run(serve)"
 ROUTE = "/v1/contextualizedembeddings"
 ALIAS = "bench"
 WORDS = sorted(set(re.findall(r"[a-z]{4,}", (__doc__ + json.__doc__ + argparse.__doc__).lower())))
@@ -49,10 +53,12 @@ def documents(count: int, seed: int = 0) -> list[list[str]]:
 
 
 @contextmanager
-def server(model: str, *options: str) -> Iterator[tuple[int, subprocess.Popen]]:
+def server(arguments: argparse.Namespace) -> Iterator[tuple[int, subprocess.Popen]]:
     """Start `serve` on a free port and wait until it is ready."""
-    command = [sys.executable, "-c", SERVE, "--model", model, "--port", "0", "--alias", ALIAS]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, __file__, "--simulate", str(arguments.simulate), "--serve"]
+    process = subprocess.Popen(
+        [*command, "--model", arguments.model], stderr=subprocess.PIPE, text=True
+    )
     try:
         port = int(process.stderr.readline().partition(" ")[0].rpartition(":")[2])
         threading.Thread(target=process.stderr.read, daemon=True).start()
@@ -118,29 +124,57 @@ def throughput(arguments: argparse.Namespace) -> None:
     with Embedder.open(model=arguments.model) as embedder:
         counts = [c.count for d in chosen for c in embedder.backend.tokenize(d)]
         tokens = sum(counts) + len(counts) - len(chosen)
-    best: dict[str, float] = {}
+    best: dict[str, tuple[float, float]] = {}
     for _ in range(arguments.repeat):
         with Embedder.open(model=arguments.model) as embedder:
             embedder.embed_documents(chosen[:16])
-            started = time.perf_counter()
+            cpu, started = processor(os.getpid()), time.perf_counter()
             embedder.embed_documents(chosen)
-            keep(best, "direct", time.perf_counter() - started)
-        with server(arguments.model) as (port, _):
+            seconds = time.perf_counter() - started
+            keep(best, "direct", seconds, processor(os.getpid()) - cpu)
+        with server(arguments) as (port, process):
             through_server(port, bodies[:16], 4)
             for clients in arguments.clients:
-                keep(best, f"{clients} clients", through_server(port, bodies, clients))
+                cpu = processor(process.pid)
+                seconds = through_server(port, bodies, clients)
+                keep(best, f"{clients} clients", seconds, processor(process.pid) - cpu)
     print(f"{len(chosen)} documents, {len(counts)} chunks, {tokens:,} tokens, {arguments.model}")
-    for name, seconds in best.items():
-        rate = len(chosen) / seconds
-        share = best["direct"] / seconds
+    for name, (seconds, cpu) in best.items():
         print(
-            f"{name:>12} {rate:8.1f} documents/s {tokens / seconds:10,.0f} tokens/s {share:6.1%}"
+            f"{name:>12} {len(chosen) / seconds:8.1f} documents/s {tokens / seconds:10,.0f} tokens/s "
+            f"{best['direct'][0] / seconds:6.1%} of direct, {cpu:6.1f} s of CPU"
         )
 
 
-def keep(best: dict[str, float], name: str, seconds: float) -> None:
-    """Keep the shortest time of each name."""
-    best[name] = min(seconds, best.get(name, seconds))
+def keep(best: dict[str, tuple[float, float]], name: str, seconds: float, cpu: float) -> None:
+    """Keep the shortest time of each name, and the least CPU time."""
+    before = best.get(name, (seconds, cpu))
+    best[name] = min(seconds, before[0]), min(cpu, before[1])
+
+
+def processor(pid: int) -> float:
+    """Return the seconds of CPU that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Simulated(FakeBackend):
+    """A device that takes its time and no processor, behind the spec of the smallest official model."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(MODELS[0], Limits(batch_tokens=32_768))
+        self.rate = rate
+
+    def embed(self, batch: Batch) -> list[np.ndarray]:
+        time.sleep(0.004 + sum(window.tokens for window in batch.windows) / self.rate)
+        rows = super().embed(batch)
+        self.batches.clear()
+        return rows
+
+
+def simulate(rate: int) -> None:
+    """Open simulated devices in place of models from now on, in this process."""
+    embedder.open_backend = lambda *_: Simulated(rate)
 
 
 class Load:
@@ -190,7 +224,7 @@ def load(arguments: argparse.Namespace) -> None:
     chosen = documents(arguments.documents)
     with Embedder.open(model=arguments.model) as embedder:
         expected = embedder.embed_documents(chosen)
-    with server(arguments.model) as (port, process):
+    with server(arguments) as (port, process):
         running = Load(port, chosen, expected)
         threads = [
             threading.Thread(target=running.client, args=(seed,))
@@ -235,8 +269,17 @@ def main() -> None:
     parser.add_argument(
         "--every", type=float, default=30, help="seconds between figures under load"
     )
+    parser.add_argument("--simulate", type=int, default=0, help="tokens a second, 0 for the model")
+    parser.add_argument(
+        "--serve", action="store_true", help="be the server; for this script itself"
+    )
     arguments = parser.parse_args()
-    (load if arguments.minutes else throughput)(arguments)
+    if arguments.simulate:
+        simulate(arguments.simulate)
+    if arguments.serve:
+        serve(model=arguments.model, port=0, alias=[ALIAS])
+    else:
+        (load if arguments.minutes else throughput)(arguments)
 
 
 if __name__ == "__main__":
