@@ -64,7 +64,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def core(session: nox.Session) -> None:
     """The core needs numpy and no extra: to group, plan, quantise and talk to a backend."""
-    install(session, "--group", "tests", "-e", CORE)
+    install(session, "--group", "core", "-e", CORE)
     present = f"[name for name in {OPTIONAL} if importlib.util.find_spec(name)]"
     session.run("python", "-c", f"import importlib.util, sys; sys.exit({present} or None)")
     session.run("pytest", "tests/core", *session.posargs)
