@@ -74,12 +74,16 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
             raise ModelLoadError(f"config.json gives no {name}. Hint: fetch the checkpoint again.")
     _check_plain(config)
     heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    if heads % kv_heads:
+        message = f"num_attention_heads, {heads}, can't share num_key_value_heads, {kv_heads}."
+        raise ModelLoadError(f"config.json: {message}")
     return Architecture(
         vocabulary=config["vocab_size"],
         width=config["hidden_size"],
         layers=config["num_hidden_layers"],
         heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
+        kv_heads=kv_heads,
         head=config.get("head_dim") or config["hidden_size"] // heads,
         inner=config["intermediate_size"],
         theta=_theta(config),

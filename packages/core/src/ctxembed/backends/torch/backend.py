@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,6 @@ from ctxembed.encoding import Array, Form
 from ctxembed.errors import BackendError, EmbedError
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
-
-_HOME = os.getpid()
 
 
 class TorchBackend:
@@ -81,8 +78,6 @@ def _rows(
     model: TokenModel, windows: Sequence[Sequence[int]], spans: Sequence[Span], form: Form
 ) -> Array:
     """Return the rows of all spans; runs in the model's own thread."""
-    if os.getpid() != _HOME:
-        torch.set_num_threads(1)  # OpenMP's threads don't survive a fork: waiting for them hangs
     try:
         with torch.inference_mode():
             pooled = segment_means(model.states(windows), spans)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from ctxembed.backends.torch.linear import Kind, choose
 from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.checkpoint import weight_files
+from ctxembed.errors import ModelLoadError
 
 _SEPARATOR = "<|endoftext|>"
 
@@ -44,24 +45,37 @@ class Loaded:
 
     tokenizer: ChunkTokenizer
     model: TokenModel
-    queue: ModelQueue = field(default_factory=ModelQueue)
+    queue: ModelQueue
 
 
 def load_model(
     directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
 ) -> Loaded:
-    """Return the model of a directory.
+    """Return the model of a directory, loaded in the thread that it will run in.
+
+    OpenMP hangs in the child of a fork where a thread used it before; no caller's thread ever does.
 
     Raises:
         ModelLoadError: weights or tokenizer are absent, damaged, or of an unknown kind.
     """
+    queue = ModelQueue()
+    return Loaded(*queue.run(_load, directory, config, dtype, device), queue)
+
+
+def _load(
+    directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
+) -> tuple[ChunkTokenizer, TokenModel]:
     kind = choose(device.type, dtype)
     if not is_pplx(config):
         tokenizer = load_tokenizer(directory)
-        return Loaded(tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind))
+        return tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind)
     tokenizer = load_tokenizer(directory, _SEPARATOR)
     sizes = read_architecture(config)
-    return Loaded(tokenizer, load_qwen3(find_weights(directory), sizes, dtype, device, kind))
+    known = tokenizer.tokenizer.get_vocab_size()
+    if known > sizes.vocabulary:
+        message = f"the tokenizer knows {known} tokens and the model {sizes.vocabulary}"
+        raise ModelLoadError(f"{directory}: {message}. Hint: fetch both from one place.")
+    return tokenizer, load_qwen3(find_weights(directory), sizes, dtype, device, kind)
 
 
 def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:

@@ -1,0 +1,78 @@
+"""A row depends on its own document: not on company, order, batch size or the size of the batch."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import texts
+
+from ctxembed import Embedder
+from ctxembed.backends import Backend
+from ctxembed.backends.torch import load
+from ctxembed.settings import Settings
+from ctxembed.testing import BackendContract
+
+
+class TestContract(BackendContract):
+    """What every backend promises, on a pplx checkpoint."""
+
+    @pytest.fixture
+    def backend(self, pplx_checkpoint: Path) -> Backend:
+        return load(Settings(model=str(pplx_checkpoint)))
+
+
+class TestMiniLMContract(BackendContract):
+    """The same on a stock encoder, whose batches are padded."""
+
+    @pytest.fixture
+    def backend(self, minilm_checkpoint: Path) -> Backend:
+        return load(Settings(model=str(minilm_checkpoint)))
+
+
+def assert_same(expected: list[np.ndarray], found: list[np.ndarray]) -> None:
+    difference = np.abs(np.concatenate(expected).astype(int) - np.concatenate(found).astype(int))
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= 0.999
+
+
+def test_200_documents_alone_shuffled_and_in_any_batch_size(pplx_checkpoint: Path):
+    documents = texts.documents(200, seed=4)
+    embedder = Embedder.open(model=str(pplx_checkpoint))
+    together = embedder.embed_documents(documents)
+
+    assert_same(together, [embedder.embed_documents([each])[0] for each in documents])
+    order = random.Random(5).sample(range(200), 200)
+    shuffled = embedder.embed_documents([documents[n] for n in order])
+    assert_same([together[n] for n in order], shuffled)
+    for tokens in (1, 100, 700, 20_000):
+        sized = Embedder.open(model=str(pplx_checkpoint), batch_tokens=tokens)
+        assert_same(together, sized.embed_documents(documents))
+
+
+def test_padded_batches_of_an_encoder_change_nothing(minilm_checkpoint: Path):
+    documents = texts.documents(25, seed=6)
+    settings = Settings(model=str(minilm_checkpoint), context_weight=1.0)
+    embedder = Embedder.open(settings)
+    together = embedder.embed_documents(documents)
+
+    assert_same(together, [embedder.embed_documents([each])[0] for each in documents])
+    for tokens in (1, 300, 20_000):
+        sized = Embedder.open(settings, batch_tokens=tokens)
+        assert_same(together, sized.embed_documents(documents))
+
+
+def test_a_window_of_all_positions_goes_through_at_flat_memory(pplx_checkpoint: Path):
+    import resource
+
+    chunk = "one two three four five six seven " * 9
+    embedder = Embedder.open(model=str(pplx_checkpoint))
+    embedder.embed_documents([[chunk] * 8])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    chunks = [chunk] * (32_768 // (embedder.backend.tokenize([chunk])[0].count + 1))
+    (found,) = embedder.embed_documents([chunks])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    assert embedder.usage.requests == 2
+    assert len(found) == len(chunks) > 400
+    assert grown < 250_000  # KiB; one matrix of scores would be 4 GiB

@@ -1,0 +1,53 @@
+"""Means and codes on the device are those that numpy and `ctxembed.encoding` give."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ctxembed.backends.torch.pooling import in_form, segment_means
+from ctxembed.encoding import quantize_tanh, to_binary
+from ctxembed.errors import ResponseError
+
+FLOATS = st.floats(-4, 4, width=32)
+
+
+@given(arrays(np.float32, (3, 8), elements=FLOATS))
+def test_codes_are_those_of_encoding(rows: np.ndarray):
+    given_ = torch.from_numpy(rows)
+
+    assert np.array_equal(quantize_tanh(rows), in_form(given_.clone(), "int8").numpy())
+    assert np.array_equal(to_binary(rows), in_form(given_.clone(), "binary").numpy())
+    assert np.array_equal(rows, in_form(given_.clone(), "pooled").numpy())
+
+
+def test_codes_of_a_million_usual_values_are_those_of_encoding():
+    rows = np.random.default_rng(0).normal(0, 0.3, (1000, 1024)).astype(np.float32)
+    rows[0, :4] = [0, -0.0, 1e-30, -1e-30]
+
+    assert np.array_equal(quantize_tanh(rows), in_form(torch.from_numpy(rows.copy()), "int8"))
+    assert np.array_equal(to_binary(rows), in_form(torch.from_numpy(rows), "binary"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), min_size=1, max_size=20))
+def test_means_are_over_each_span_alone(gaps: list[tuple[int, int]]):
+    spans, last = [], 0
+    for gap, size in gaps:
+        spans.append((last + gap, last + gap + size))
+        last += gap + size
+    states = np.random.default_rng(last).normal(size=(last, 5)).astype(np.float32)
+    expected = np.stack([states[start:stop].mean(0, dtype=np.float64) for start, stop in spans])
+    found = segment_means(torch.from_numpy(states), spans)
+
+    assert np.allclose(expected, found, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_an_error(bad: float):
+    states = torch.ones(4, 3)
+    states[2, 1] = bad
+    assert segment_means(states, [(0, 2)]).shape == (1, 3)
+    with pytest.raises(ResponseError, match="not finite"):
+        segment_means(states, [(0, 2), (2, 4)])
