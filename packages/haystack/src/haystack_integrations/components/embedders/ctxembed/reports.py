@@ -23,12 +23,12 @@ def report_gaps(sources: Sequence[Source]) -> None:
     if found:
         logger.warning(
             "The chunks of {count} of {total} sources do not count from 0 without gaps; the first is "
-            "{name}: {problem}. A chunk that is not in the call gives no context to the others. The "
+            "{source}: {problem}. A chunk that is not in the call gives no context to the others. The "
             "likely cause is a source cut over two calls, a filter before the embedder, or a source "
             "given twice.",
             count=len(found),
             total=len(sources),
-            name=repr(found[0].name),
+            source=repr(found[0].name),
             problem=found[0].problem,
         )
 
@@ -37,10 +37,10 @@ def report_failed(failed: Sequence[dict[str, Any]], total: int) -> None:
     """Log, once a run, that sources were not embedded."""
     if failed:
         logger.warning(
-            "{count} of {total} sources were not embedded; the first is {name}: {reason}",
+            "{count} of {total} sources were not embedded; the first is {source}: {reason}",
             count=len(failed),
             total=total,
-            name=repr(failed[0]["source"]),
+            source=repr(failed[0]["source"]),
             reason=failed[0]["reason"],
         )
 
