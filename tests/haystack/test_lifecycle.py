@@ -63,7 +63,7 @@ async def test_warming_up_does_not_block_the_event_loop(tiny, monkeypatch):
     monkeypatch.setattr(
         Embedder,
         "open",
-        lambda *args: threads.append(threading.current_thread()) or original(*args),
+        lambda *args, **key: threads.append(threading.current_thread()) or original(*args, **key),
     )
     await ContextualTextEmbedder(**tiny).warm_up_async()
     assert threads != [threading.main_thread()]
@@ -79,7 +79,9 @@ async def test_many_first_runs_at_once_load_once(tiny, opened):
 async def test_a_load_that_failed_is_tried_again(tiny, monkeypatch):
     made, original = ContextualTextEmbedder(**tiny), Embedder.open
     with monkeypatch.context() as patch:
-        patch.setattr(Embedder, "open", lambda *_: (_ for _ in ()).throw(ModelLoadError("no")))
+        patch.setattr(
+            Embedder, "open", lambda *_, **__: (_ for _ in ()).throw(ModelLoadError("no"))
+        )
         with pytest.raises(ModelLoadError):
             await made.run_async(text="a")
     assert Embedder.open == original
