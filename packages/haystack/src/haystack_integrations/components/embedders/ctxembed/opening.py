@@ -75,14 +75,18 @@ class OpensEmbedder:
 
     def close(self) -> None:
         """Let go of the model; the next run opens it again."""
-        with self._lock:
-            embedder, self._embedder = self._embedder, None
-        if embedder is not None:
+        if embedder := self._let_go():
             embedder.close()
 
     async def close_async(self) -> None:
         """Let go of the model without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+        if embedder := self._let_go():
+            await embedder.aclose()
+
+    def _let_go(self) -> Embedder | None:
+        with self._lock:
+            embedder, self._embedder = self._embedder, None
+        return embedder
 
 
 def usage_since(before: Usage, after: Usage) -> dict[str, Any]:
