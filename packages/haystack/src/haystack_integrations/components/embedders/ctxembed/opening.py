@@ -49,15 +49,14 @@ class OpensEmbedder:
         with self._lock:
             embedder = self._embedder
             if embedder is None:
-                embedder = Embedder.open(self.settings, **self._key())
+                embedder = Embedder.open(self.settings, api_key=self._key())
                 self._embedder = embedder
             return embedder
 
-    def _key(self) -> dict[str, str]:
+    def _key(self) -> str | None:
         """Return the key for a remote API, where one is set; nothing else ever sees it."""
-        backend: str = self.settings.backend
-        key = self.api_key.resolve_value() if self.api_key and backend == "api" else None
-        return {} if key is None else {"api_key": key}
+        remote = self.settings.backend == "api"
+        return self.api_key.resolve_value() if self.api_key and remote else None
 
     async def _aopen(self) -> Embedder:
         embedder = self._embedder

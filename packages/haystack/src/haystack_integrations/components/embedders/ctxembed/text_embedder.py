@@ -64,6 +64,11 @@ class ContextualTextEmbedder(OpensEmbedder):
         query_prefix: str | None = None,
         document_prefix: str | None = None,
         batch_tokens: int | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        concurrency: int | None = None,
+        tokenizer: str | None = None,
         prefix: str = "",
         suffix: str = "",
     ) -> None:
@@ -72,7 +77,7 @@ class ContextualTextEmbedder(OpensEmbedder):
         Settings that are about documents are here so that both embedders take the same ones.
 
         :param model: Hub id, directory, or a name that `ctxembed models` lists.
-        :param backend: `"torch"` or `"onnx"`; `"auto"` takes what the model is stored in.
+        :param backend: `"torch"`, `"onnx"` or `"api"`; `"auto"` takes what the model is stored in.
         :param api_key:
             Key of a remote API, read when the model is opened. Local backends never look at it.
         :param revision: Branch, tag or commit of a hub id.
@@ -95,7 +100,16 @@ class ContextualTextEmbedder(OpensEmbedder):
         :param pooling: `"mean"` insists on mean pooling for a checkpoint that says otherwise.
         :param query_prefix: Put before every query; `None` takes the model's own.
         :param document_prefix: Put before every window of a source; `None` takes the model's own.
-        :param batch_tokens: Tokens in one model call; `None` lets the backend choose.
+        :param batch_tokens:
+            Tokens in one model call or request; `None` lets the backend choose.
+        :param base_url:
+            Where the API is; `None` takes `PERPLEXITY_BASE_URL`, or the vendor's. This and the next
+            four are for `backend="api"` only.
+        :param timeout: Seconds for one attempt of a request.
+        :param max_retries: Attempts after the first one.
+        :param concurrency: Requests under way at once, at the most.
+        :param tokenizer:
+            Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
         :param prefix: Put before the text.
         :param suffix: Put after the text.
         :raises ConfigurationError:
