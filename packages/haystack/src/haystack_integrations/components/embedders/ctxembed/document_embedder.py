@@ -12,8 +12,7 @@ from haystack.utils import ComponentDevice, Secret
 from tqdm.auto import tqdm
 
 from ctxembed import EmbedError, to_floats
-from ctxembed.blocks import Outcome
-from ctxembed.encoding import Encoding
+from ctxembed.encoding import Array, Encoding
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -218,7 +217,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         before = embedder.usage
         try:
             if self.raise_on_failure:
-                outcomes: list[Outcome] = [
+                outcomes: list[Array | EmbedError] = [
                     *embedder.embed_documents(texts, progress=self.progress_bar)
                 ]
             else:
@@ -240,7 +239,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         before = embedder.usage
         try:
             if self.raise_on_failure:
-                outcomes: list[Outcome] = [
+                outcomes: list[Array | EmbedError] = [
                     *await embedder.aembed_documents(texts, progress=self.progress_bar)
                 ]
             else:
@@ -277,7 +276,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         self,
         documents: Sequence[Document],
         sources: Sequence[Source],
-        outcomes: Sequence[Outcome],
+        outcomes: Sequence[Array | EmbedError],
         usage: dict[str, Any],
     ) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
