@@ -13,7 +13,10 @@ from ctxembed.settings import Settings
 
 HELP: dict[str, tuple[str, str]] = {
     "model": ("Model", "Hub id, directory, or a name from `ctxembed models`."),
-    "backend": ("Model", "What runs the model; auto goes by the kind of weights, api takes PERPLEXITY_API_KEY."),
+    "backend": (
+        "Model",
+        "What runs the model; auto goes by the kind of weights, api needs PERPLEXITY_API_KEY.",
+    ),
     "revision": ("Model", "Branch, tag or commit of a hub id."),
     "device": ("Model", "cpu, cuda, cuda:1, ...; without it the first GPU where there is one."),
     "dtype": ("Model", "auto is float32 on a CPU and bfloat16 on a GPU; see `ctxembed doctor`."),

@@ -1,8 +1,8 @@
 """`estimate-v1`: how many tokens texts have, at most, without a tokenizer at hand.
 
-Calibrated on the Qwen vocabulary of the pplx-embed models (the test has the figures): English prose comes
-out about 1.3 times too high, other scripts up to 3 times. It errs low only on text without words, such as
-base64. Changing a number here changes where long documents are cut: that makes an
+Calibrated on the Qwen vocabulary of the pplx-embed models (the test has the figures): English prose
+comes out about 1.3 times too high, other scripts up to 3 times. It errs low only on text without words,
+such as base64. Changing a number here changes where long documents are cut: that makes an
 `estimate-v2`.
 """
 

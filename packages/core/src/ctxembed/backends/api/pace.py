@@ -1,9 +1,9 @@
 """`Pace`: how many requests may be under way at once, learned from how they fare.
 
 Starts at 4. Until the first refusal (429) it doubles with every round of successes, and rises by 4
-whenever nothing is refused for 50 ms: refusals come at once, answers take their time. A refusal halves it,
-and all wait together for as long as the server asks; from then on it rises by one a round. Lives in one
-event loop; no locks.
+whenever nothing is refused for 50 ms: refusals come at once, answers take their time. A refusal halves
+it, and all wait together for as long as the server asks; from then on it rises by one a round. Lives in
+one event loop; no locks.
 """
 
 from __future__ import annotations
