@@ -97,6 +97,25 @@ async def test_batches_keep_to_the_limits_of_the_backend(call, fake):
     assert found["meta"]["usage"]["requests"] == len(fake.batches)
 
 
+async def test_batches_are_under_way_together(fake, monkeypatch):
+    fake.limits = Limits(batch_tokens=4, concurrency=3)
+    fake._delay = 0.01
+    under_way, most, original = [], [], fake.aembed
+
+    async def counted(batch):
+        under_way.append(batch)
+        most.append(len(under_way))
+        rows = await original(batch)
+        under_way.remove(batch)
+        return rows
+
+    monkeypatch.setattr(fake, "aembed", counted)
+    given = [chunk("four words of text", f"s{n}") for n in range(9)]
+    found = await made().run_async(documents=given)
+    assert all(document.embedding for document in found["documents"])
+    assert max(most) == 3
+
+
 def test_no_message_holds_a_text(fake, caplog):
     secret = "the-text-of-a-document"
     fake._fault = failing_on(secret, NonFiniteError())
