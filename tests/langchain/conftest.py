@@ -10,9 +10,11 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from ctxembed import Embedder, Settings
 from ctxembed.testing import FakeBackend
-from langchain_ctxembed import ContextualEmbeddings, ContextualTextSplitter, ContextRegistry
+from langchain_ctxembed import ContextRegistry, ContextualEmbeddings, ContextualTextSplitter
 
-TOLERANCE = 0.02  # a code off by one moves a component by less; a sibling more or less by ten times
+TOLERANCE = (
+    0.02  # a code off by one moves a component by less; a sibling more or less by ten times
+)
 
 
 @pytest.fixture(autouse=True)
@@ -116,4 +118,6 @@ def fake():
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "stores: runs on a real vector store, with packages of its own")
+    config.addinivalue_line(
+        "markers", "stores: runs on a real vector store, with packages of its own"
+    )

@@ -54,7 +54,9 @@ class ChromaOnDisk(Memory):
 
 
 class QdrantOnDisk(Memory):
-    threads = False  # its local mode isn't thread-safe, whatever the embeddings: qdrant-client 1193
+    threads = (
+        False  # its local mode isn't thread-safe, whatever the embeddings: qdrant-client 1193
+    )
 
     def __init__(self, folder):
         from langchain_qdrant import QdrantVectorStore
@@ -63,7 +65,9 @@ class QdrantOnDisk(Memory):
         self.options = {"path": str(folder), "collection_name": "chunks"}
 
     def open(self, embeddings, *, aio):
-        return self.cls.construct_instance(embeddings, client_options=self._client(), **self._name())
+        return self.cls.construct_instance(
+            embeddings, client_options=self._client(), **self._name()
+        )
 
     def rows(self, store):
         points, _ = store.client.scroll("chunks", limit=10_000, with_vectors=True)
@@ -146,8 +150,8 @@ class Postgres(Memory):
         from sqlalchemy import NullPool, create_engine, text
 
         query = (
-            "select e.cmetadata, e.embedding from langchain_pg_embedding e join langchain_pg_collection c"
-            " on c.uuid = e.collection_id where c.name = :name"
+            "select e.cmetadata, e.embedding from langchain_pg_embedding e"
+            " join langchain_pg_collection c on c.uuid = e.collection_id where c.name = :name"
         )
         with create_engine(self.uri, poolclass=NullPool).connect() as connection:
             found = connection.execute(text(query), {"name": store.collection_name}).all()
@@ -186,7 +190,8 @@ KINDS = {
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[] if name == "memory" else [pytest.mark.stores]) for name in KINDS
+        pytest.param(name, marks=[] if name == "memory" else [pytest.mark.stores])
+        for name in KINDS
     ]
 )
 def kind(request, tmp_path):

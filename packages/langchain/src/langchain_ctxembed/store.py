@@ -265,7 +265,8 @@ def _given_or_new(ids: Sequence[str | None] | None, count: int) -> list[str]:
 
 
 def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:
-    """Return the ids of a write, as far as store or caller told all of them."""
-    told = ids or options.get("ids") or [document.id for document in documents]
-    known = [id_ for id_ in told if id_] if isinstance(told, list) else []
-    return known if len(known) == len(documents) else []
+    """Return the ids of a write: as the store told them, else the caller's if each chunk has one."""
+    if isinstance(ids, list) and ids:
+        return ids
+    given = options.get("ids") or [document.id for document in documents]
+    return given if all(given) else []
