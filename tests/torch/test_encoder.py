@@ -71,6 +71,16 @@ def test_contextual_vectors_leave_special_tokens_and_separators_out(minilm_check
     assert np.abs(expected - found).max() < 1e-5
 
 
+def test_the_embedded_onnx_model_gives_nearly_the_same(minilm_checkpoint: Path):
+    documents = texts.documents(15, seed=11)
+    exact, embedded = (
+        np.concatenate(Embedder.open(model=model, encoding="float").embed_documents(documents))
+        for model in (str(minilm_checkpoint), "minilm")
+    )
+
+    assert cosine(exact, embedded).min() >= 0.999
+
+
 def test_bfloat16_stays_close(minilm_checkpoint: Path):
     documents = texts.documents(10, seed=8)
     exact, rounded = (

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,27 @@ def test_no_code_of_a_checkpoint_runs(pplx_checkpoint: Path, spoiled: Path):
         (spoiled / name).write_text('raise RuntimeError("this must not run")')
 
     assert np.array_equal(pooled(pplx_checkpoint), pooled(spoiled))
+
+
+def test_transformers_is_imported_for_stock_encoders_only(pplx_checkpoint: Path):
+    code = (
+        "import sys; from ctxembed import Embedder; "
+        "Embedder.open(model=sys.argv[1]).embed_query('hello'); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(pplx_checkpoint)]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+    assert "torch" in loaded
+    assert "transformers" not in loaded
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gpu_gives_what_the_cpu_gives(pplx_checkpoint: Path, dtype: str):
+    assert (
+        cosine(pooled(pplx_checkpoint), pooled(pplx_checkpoint, device="cuda", dtype=dtype)).min()
+        > 0.999
+    )
 
 
 def test_facts_come_from_the_checkpoint_s_own_files(pplx_checkpoint: Path):

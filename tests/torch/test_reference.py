@@ -150,7 +150,7 @@ def test_every_row_of_a_long_document_is_the_reference_on_its_window(pplx_checkp
 def test_a_model_not_trained_for_context_embeds_each_chunk_alone(
     tmp_path: Path, qwen_tokenizer_json: str
 ):
-    from checkpoints import write_pplx
+    from pplx import write_pplx
 
     told = {"AutoModel": "modeling.PPLXQwen3Model"}
     directory = write_pplx(tmp_path, qwen_tokenizer_json, num_hidden_layers=1, auto_map=told)

@@ -57,7 +57,7 @@ def test_closing_one_embedder_does_not_break_another(pplx_checkpoint: Path):
 
 
 def test_weights_leave_memory_with_their_last_embedder(qwen_tokenizer_json: str, tmp_path: Path):
-    from checkpoints import write_pplx
+    from pplx import write_pplx
 
     backend = load(Settings(model=str(write_pplx(tmp_path, qwen_tokenizer_json))))
     gone = weakref.ref(backend._loaded)

@@ -13,7 +13,6 @@ from ctxembed.backends.config import (
 from ctxembed.backends.queue import share
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import pick_device, pick_dtype
-from ctxembed.backends.torch.encoder import check_reads_both_ways
 from ctxembed.backends.torch.hub import find_checkpoint
 from ctxembed.backends.torch.linear import TYPICAL_ROWS
 from ctxembed.backends.torch.loaded import identity, load_model
@@ -37,6 +36,8 @@ def load(settings: Settings) -> Backend:
     config = read_config(directory)
     check_pooling(directory, settings.pooling)
     if not is_pplx(config):
+        from ctxembed.backends.torch.encoder import check_reads_both_ways
+
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))
     loaded = share(

@@ -133,11 +133,11 @@ def check_reads_both_ways(config: Mapping[str, Any], *, pooling_told: bool) -> N
 def _quiet() -> Iterator[None]:
     """Keep transformers from drawing bars and reporting the layers that it leaves out."""
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()

@@ -14,7 +14,6 @@ from ctxembed.backends.config import is_pplx
 from ctxembed.backends.queue import ModelQueue
 from ctxembed.backends.tokenization import ChunkTokenizer, load_tokenizer
 from ctxembed.backends.torch.architecture import read_architecture
-from ctxembed.backends.torch.encoder import load_encoder
 from ctxembed.backends.torch.linear import Kind, choose
 from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.weights import find_weights
@@ -67,6 +66,10 @@ def _load(
 ) -> tuple[ChunkTokenizer, TokenModel]:
     kind = choose(device.type, dtype)
     if not is_pplx(config):
+        from ctxembed.backends.torch.encoder import (
+            load_encoder,
+        )  # transformers: a second to import
+
         tokenizer = load_tokenizer(directory)
         return tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind)
     tokenizer = load_tokenizer(directory, _SEPARATOR)
