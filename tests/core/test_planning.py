@@ -1,5 +1,6 @@
 """Windows and batches: never over a limit, never reordered, every chunk exactly once."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import hypothesis.strategies as st
@@ -186,6 +187,16 @@ def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded)
         assert len(inside) == 1 or sum(len(w.chunks) for w in inside) <= chunks
     if not padded:
         assert list(range(len(windows))) == [n for batch in batches for n in batch]
+
+
+def test_batches_are_shared_out_among_places():
+    """Where 4 batches may be under way, 100,000 tokens are 4 of about 25,000 and not 1."""
+    windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(100)]
+    windows = [replace(window, tokens=1000) for window in windows]
+    batches = pack(windows, Limits(batch_tokens=120_000, concurrency=4))
+
+    assert [26, 26, 26, 22] == [len(batch) for batch in batches]
+    assert len(pack(windows[:4], Limits(batch_tokens=120_000, concurrency=4))) == 2
 
 
 def test_layout_takes_the_models_defaults():

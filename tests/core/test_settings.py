@@ -29,7 +29,15 @@ CHANGES = {
     "query_prefix": "q: ",
     "document_prefix": "d: ",
 }
-SAME_VECTORS = {"device": "cpu", "batch_tokens": 100}
+SAME_VECTORS = {
+    "device": "cpu",
+    "batch_tokens": 100,
+    "base_url": "http://127.0.0.1",
+    "timeout": 3.0,
+    "max_retries": 1,
+    "concurrency": 2,
+    "tokenizer": "some/folder",
+}
 
 
 def test_every_setting_is_spoken_for():
@@ -41,6 +49,14 @@ def test_every_setting_is_spoken_for():
 def test_fingerprint_changes_with(name):
     """What changes a vector changes the fingerprint."""
     assert Settings().fingerprint() != Settings(**{name: CHANGES[name]}).fingerprint()
+
+
+def test_fingerprint_knows_how_tokens_are_counted():
+    """Over the API an estimate may cut long documents elsewhere than an exact count."""
+    estimated = Settings(backend="api").fingerprint()
+
+    assert estimated != Settings(backend="api", tokenizer="some/folder").fingerprint()
+    assert estimated == Settings(backend="api", timeout=5, base_url="http://x").fingerprint()
 
 
 @pytest.mark.parametrize("name", SAME_VECTORS)
@@ -153,6 +169,11 @@ def test_settings_travel(settings):
         ({"encoding": "binary", "normalize": True}, "normalize"),
         ({"encoding": "ubinary", "normalize": True}, "normalize"),
         ({"dimension": 3}, "dimension"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"base_url": "https://name:word@host"}, "password"),
     ],
 )
 def test_impossible_settings_are_refused(values, words):

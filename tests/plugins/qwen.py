@@ -1,7 +1,8 @@
 """The real vocabulary of the pplx models as a `tokenizer.json`, from files that a package carries."""
 
 import base64
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 SEPARATOR_ID = 151643
 VOCABULARY = 151_936
@@ -18,7 +19,8 @@ def tokenizer_json() -> str:
     from tokenizers.models import BPE
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    lines = (files("dashscope") / "resources" / "qwen.tiktoken").read_bytes().splitlines()
+    package = Path(find_spec("dashscope").origin).parent  # not imported: it needs what tests don't
+    lines = (package / "resources" / "qwen.tiktoken").read_bytes().splitlines()
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, lines)}
     letters = bytes_to_unicode()
 

@@ -28,8 +28,9 @@ from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.planning import Batch, Limits, TokenizedChunk, Window
 from ctxembed.running import Usage
 from ctxembed.settings import Settings
+from ctxembed.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "MODELS",

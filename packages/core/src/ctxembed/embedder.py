@@ -63,12 +63,15 @@ class Embedder:
         self._runner = Runner(backend)
 
     @classmethod
-    def open(cls, settings: Settings | None = None, /, **overrides: Any) -> Self:
+    def open(
+        cls, settings: Settings | None = None, /, *, api_key: str | None = None, **overrides: Any
+    ) -> Self:
         """Return an embedder for settings, or for their names as keywords.
 
         >>> embedder = Embedder.open(model="minilm", encoding="float")  # doctest: +SKIP
 
-        Embedders of one process that ask for the same local weights share them.
+        Embedders of one process that ask for the same local weights share them. `api_key` is for
+        `backend="api"`, where it goes before the environment's; it is kept out of the settings.
 
         Raises:
             ConfigurationError: the settings name something unknown, or what doesn't go together.
@@ -79,7 +82,7 @@ class Embedder:
         elif overrides:
             settings = Settings.from_dict(settings.to_dict() | overrides)
         fingerprint = settings.fingerprint()
-        backend = open_backend(settings)
+        backend = open_backend(settings, api_key)
         try:
             embedder = cls(backend, settings)
         except BaseException:
@@ -108,8 +111,11 @@ class Embedder:
 
     @property
     def usage(self) -> Usage:
-        """Tokens, requests and cost so far."""
-        return self._runner.usage
+        """Tokens, requests and cost so far; over the API by the server's own figures."""
+        used = getattr(self._backend, "used", None)
+        if used is None:
+            return self._runner.usage
+        return replace(self._runner.usage, tokens=used[0], cost=used[1])
 
     def embed_documents(
         self, documents: Sequence[Sequence[str]], *, progress: bool = False

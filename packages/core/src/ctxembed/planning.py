@@ -19,6 +19,9 @@ from ctxembed.settings import LongChunks, Settings
 
 UNLIMITED = 2**31
 
+LEAST_SHARE = 2048
+"""Tokens below which a batch isn't made smaller for the sake of running more of them at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizedChunk:
@@ -247,8 +250,13 @@ def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
     """Return the numbers of the windows of each batch, within the limits.
 
     A window that alone exceeds `batch_tokens` is a batch alone. Windows stay in order, except with
-    `limits.padded`, where longer ones go first.
+    `limits.padded`, where longer ones go first. Where several batches may be under way at once, they are
+    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
     """
+    most = limits.batch_tokens
+    if limits.concurrency > 1 and windows:
+        sizes = [window.tokens for window in windows]
+        most = min(most, max(sum(sizes) // limits.concurrency + max(sizes), LEAST_SHARE))
     order = list(range(len(windows)))
     if limits.padded:
         order.sort(key=lambda number: -windows[number].tokens)
@@ -259,7 +267,7 @@ def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
         cost = windows[batches[-1][0]].tokens if limits.padded and batches else window.tokens
         full = not batches or (
             len(batches[-1]) + 1 > limits.documents
-            or tokens + cost > limits.batch_tokens
+            or tokens + cost > most
             or chunks + len(window.chunks) > limits.chunks
         )
         if full:

@@ -23,8 +23,8 @@ EMBEDDED_MODEL = "minilm"
 FORMAT_VERSION = 1
 """Part of every fingerprint: raised when the same settings begin to give other vectors."""
 
-BackendName = Literal["torch", "onnx"]
-BackendChoice = Literal["auto", "torch", "onnx"]
+BackendName = Literal["torch", "onnx", "api"]
+BackendChoice = Literal["auto", "torch", "onnx", "api"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 LongChunks = Literal["error", "pool"]
 EmptyChunks = Literal["error", "zero"]
@@ -38,9 +38,26 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "empty": get_args(EmptyChunks),
     "pooling": get_args(Pooling),
 }
-_AT_LEAST = {"dimensions": 1, "window_tokens": 1, "overlap_tokens": 0, "batch_tokens": 1}
+_AT_LEAST = {
+    "dimensions": 1,
+    "window_tokens": 1,
+    "overlap_tokens": 0,
+    "batch_tokens": 1,
+    "max_retries": 0,
+    "concurrency": 1,
+}
 _FROM_SPEC = ("dimensions", "window_tokens", "context_weight", "query_prefix", "document_prefix")
-_NOT_IN_VECTORS = {"device", "batch_tokens"}
+_NOT_IN_VECTORS = {
+    "base_url",
+    "batch_tokens",
+    "concurrency",
+    "device",
+    "max_retries",
+    "timeout",
+    "tokenizer",
+}
+_ONLY_API = ("base_url", "timeout", "max_retries", "concurrency", "tokenizer")
+_ONLY_LOCAL = ("device", "revision", "dtype", "pooling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +82,13 @@ class Settings:
         pooling: "mean" insists on mean pooling for a checkpoint that says otherwise.
         query_prefix: Put before every query; None takes the model's own.
         document_prefix: Put before every window of a document; None takes the model's own.
-        batch_tokens: Tokens in one model call; None lets the backend choose.
+        batch_tokens: Tokens in one model call or request; None lets the backend choose.
+        base_url: Where the API is, with or without `/v1`; None takes `PERPLEXITY_BASE_URL`, or the
+            vendor's.
+        timeout: Seconds for one attempt of a request; None is 60.
+        max_retries: Attempts after the first one; None is 8.
+        concurrency: Requests under way at once, at the most; None is 16.
+        tokenizer: Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
     """
 
     model: str = DEFAULT_MODEL
@@ -85,6 +108,11 @@ class Settings:
     query_prefix: str | None = None
     document_prefix: str | None = None
     batch_tokens: int | None = None
+    base_url: str | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    concurrency: int | None = None
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no model could take."""
@@ -100,6 +128,12 @@ class Settings:
         weight = self.context_weight
         if weight is not None and not 0 <= weight <= 1:
             message = f"context_weight is a share from 0 to 1, got {weight!r}."
+            raise ConfigurationError(message)
+        timeout = self.timeout
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise ConfigurationError(f"timeout is in seconds and above 0, got {timeout!r}.")
+        if self.base_url is not None and "@" in self.base_url:
+            message = "base_url holds no name or password. Hint: pass the key as api_key."
             raise ConfigurationError(message)
         if self.normalize and self.encoding in ("binary", "ubinary"):
             message = (
@@ -132,7 +166,7 @@ class Settings:
         directory = Path(self.model)
         embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
         if embedded:
-            if self.backend == "torch":
+            if self.backend not in ("auto", "onnx"):
                 message = (
                     f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
                 )
@@ -144,6 +178,26 @@ class Settings:
             return "torch"
         torch = weight_files(directory, "safetensors")
         return "onnx" if weight_files(directory, "onnx") and not torch else "torch"
+
+    def check_backend(self, name: BackendName) -> None:
+        """Refuse settings that the backend would leave unread."""
+        unread = _ONLY_LOCAL if name == "api" else _ONLY_API
+        for setting in unread:
+            if getattr(self, setting) not in (None, "auto"):
+                message = f"{setting} means nothing to the {name} backend. Hint: leave it out."
+                raise ConfigurationError(message)
+        embedded = self.spec is not None and self.spec.name == EMBEDDED_MODEL
+        if self.revision is not None and (embedded or Path(self.model).is_dir()):
+            message = (
+                f"revision belongs to a hub id, and {self.model!r} is none. Hint: leave it out."
+            )
+            raise ConfigurationError(message)
+
+    @property
+    def counter(self) -> str:
+        """How tokens are counted, which decides where long documents are cut."""
+        estimated = self.backend == "api" and self.tokenizer is None
+        return "estimate-v1" if estimated else "exact"
 
     def fingerprint(self) -> str:
         """Return a hash of everything that changes a vector; loads no weights.
@@ -165,7 +219,7 @@ class Settings:
             if values["overlap_tokens"] is None:
                 values["overlap_tokens"] = spec.overlap(values["window_tokens"])
         values["backend"] = self.resolve_backend()
-        values["counter"] = "exact"
+        values["counter"] = self.counter
         values["format"] = FORMAT_VERSION
         plain = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return blake2b(plain.encode(), digest_size=16).hexdigest()

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Protocol, cast, runtime_checkable
 
 from ctxembed.encoding import Array, Form
-from ctxembed.errors import MissingDependencyError
+from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings
@@ -52,12 +52,20 @@ class Backend(Protocol):
         """Let go of weights and connections; a second call does nothing."""
 
 
-_MODULES = {"torch": "ctxembed.backends.torch", "onnx": "ctxembed.backends.onnx"}
+_MODULES = {
+    "torch": "ctxembed.backends.torch",
+    "onnx": "ctxembed.backends.onnx",
+    "api": "ctxembed.backends.api",
+}
 
 
-def open_backend(settings: Settings) -> Backend:
+def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
     """Return the backend that the settings name; its libraries are imported only here."""
     name = settings.resolve_backend()
+    settings.check_backend(name)
+    if api_key is not None and name != "api":
+        message = f'an api_key is for backend="api", and these settings open {name}.'
+        raise ConfigurationError(message)
     try:
         module = import_module(_MODULES[name])
     except ModuleNotFoundError as error:
@@ -68,4 +76,6 @@ def open_backend(settings: Settings) -> Backend:
             f'Run: python -m pip install "ctxembed[{name}]"'
         )
         raise MissingDependencyError(message) from error
+    if name == "api":
+        return cast(Backend, module.load(settings, api_key))
     return cast(Backend, module.load(settings))

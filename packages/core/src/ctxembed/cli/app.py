@@ -15,6 +15,7 @@ from ctxembed.cli.embed import embed
 from ctxembed.cli.group import Group
 from ctxembed.cli.models import models
 from ctxembed.cli.search import search
+from ctxembed.cli.serve import serve
 
 app = typer.Typer(
     name="ctxembed",
@@ -54,5 +55,5 @@ def _help(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
 
-for _command in (embed, search, models, doctor, demo):
+for _command in (embed, search, serve, models, doctor, demo):
     app.command(help=_help(_command))(_command)

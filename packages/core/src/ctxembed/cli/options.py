@@ -13,7 +13,10 @@ from ctxembed.settings import Settings
 
 HELP: dict[str, tuple[str, str]] = {
     "model": ("Model", "Hub id, directory, or a name from `ctxembed models`."),
-    "backend": ("Model", "What runs the model; auto goes by the kind of weights."),
+    "backend": (
+        "Model",
+        "What runs the model; auto goes by the kind of weights, api needs PERPLEXITY_API_KEY.",
+    ),
     "revision": ("Model", "Branch, tag or commit of a hub id."),
     "device": ("Model", "cpu, cuda, cuda:1, ...; without it the first GPU where there is one."),
     "dtype": ("Model", "auto is float32 on a CPU and bfloat16 on a GPU; see `ctxembed doctor`."),
@@ -37,7 +40,15 @@ HELP: dict[str, tuple[str, str]] = {
         "A chunk beyond the model's limit is an error, or cut and pooled.",
     ),
     "empty": ("Bad input", "A chunk without text is an error, or a zero vector."),
-    "batch_tokens": ("Model", "Tokens in one model call; without it the backend chooses."),
+    "batch_tokens": (
+        "Model",
+        "Tokens in one model call or request; without it the backend chooses.",
+    ),
+    "base_url": ("API", "Where the API is; without it PERPLEXITY_BASE_URL, or the vendor's."),
+    "timeout": ("API", "Seconds for one attempt of a request; without it 60."),
+    "max_retries": ("API", "Attempts after the first one; without it 8."),
+    "concurrency": ("API", "Requests under way at once, at the most; without it 16."),
+    "tokenizer": ("API", "Folder with the model's tokenizer.json, to count tokens exactly."),
 }
 """Panel and help of each setting."""
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ctxembed.backends.config import is_pplx
+from ctxembed.backends.config import is_pplx, spec_from_config
 from ctxembed.backends.queue import ModelQueue
 from ctxembed.backends.tokenization import ChunkTokenizer, load_tokenizer
 from ctxembed.backends.torch.architecture import read_architecture
@@ -19,8 +19,6 @@ from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.checkpoint import weight_files
 from ctxembed.errors import ModelLoadError
-
-_SEPARATOR = "<|endoftext|>"
 
 
 class TokenModel(Protocol):
@@ -65,14 +63,12 @@ def _load(
     directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
 ) -> tuple[ChunkTokenizer, TokenModel]:
     kind = choose(device.type, dtype)
+    tokenizer = load_tokenizer(directory, spec_from_config(config, str(directory), 0).separator)
     if not is_pplx(config):
-        from ctxembed.backends.torch.encoder import (
-            load_encoder,
-        )  # transformers: a second to import
+        # brings transformers along, which takes a second
+        from ctxembed.backends.torch.encoder import load_encoder
 
-        tokenizer = load_tokenizer(directory)
         return tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind)
-    tokenizer = load_tokenizer(directory, _SEPARATOR)
     sizes = read_architecture(config)
     known = tokenizer.tokenizer.get_vocab_size()
     if known > sizes.vocabulary:
@@ -83,7 +79,8 @@ def _load(
 
 def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
     """Return what tells loaded models apart: files as they are now, type and device."""
-    paths = [directory / "config.json", *weight_files(directory, "safetensors")]
+    described = [*directory.glob("*.json"), *directory.glob("vocab.txt")]
+    paths = [*sorted(described), *weight_files(directory, "safetensors")]
     stamps = tuple((path.name, *_stamp(path)) for path in paths)
     return "torch", directory.resolve(), stamps, dtype, device
 

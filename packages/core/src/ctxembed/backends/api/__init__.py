@@ -1,0 +1,218 @@
+"""The remote API as a backend: texts out, checked rows in.
+
+One event loop in a thread of its own does all the talking, so that threads and any number of event
+loops share one pool of connections and one pace. What goes over the wire is in `wire`, what answers
+mean in `replies`, when to repeat in `client`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ctxembed.backends.api import wire
+from ctxembed.backends.api.client import Client, Endpoint
+from ctxembed.backends.api.estimate import estimate_tokens
+from ctxembed.backends.api.loop import LoopThread
+from ctxembed.encoding import Array, Form
+from ctxembed.errors import ConfigurationError, DocumentTooLongError, MissingDependencyError
+from ctxembed.models import MODELS, ModelSpec, find_model
+from ctxembed.planning import Batch, Limits, TokenizedChunk
+from ctxembed.settings import Settings
+
+if TYPE_CHECKING:
+    from ctxembed.backends.tokenization import ChunkTokenizer
+
+KEY_NAMES = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
+URL_NAME = "PERPLEXITY_BASE_URL"
+DEFAULT_URL = "https://api.perplexity.ai"
+
+_LEAST_DIMENSIONS = 128
+_LIMITS = Limits(documents=512, chunks=16_000, batch_tokens=120_000)
+_CONCURRENCY = 16
+_TIMEOUT = 60.0
+_RETRIES = 8
+_LEARNING = 0.8
+"""Share of the tokens of a request that was too long which the next ones may have."""
+
+
+def load(settings: Settings, api_key: str | None = None) -> ApiBackend:
+    """Return a backend that talks to the API; nothing is sent yet.
+
+    Raises:
+        ConfigurationError: no key, a model that the API doesn't have, dimensions out of range.
+    """
+    spec = _spec(settings)
+    endpoint = Endpoint(
+        base_url=_base_url(settings.base_url),
+        api_key=_key(api_key),
+        timeout=settings.timeout or _TIMEOUT,
+        max_retries=_RETRIES if settings.max_retries is None else settings.max_retries,
+        concurrency=settings.concurrency or _CONCURRENCY,
+    )
+    return ApiBackend(spec, endpoint, settings)
+
+
+class ApiBackend:
+    """Embeds over HTTP; many threads and event loops may use it at once."""
+
+    forms: frozenset[Form] = frozenset({"int8", "binary"})
+
+    def __init__(self, spec: ModelSpec, endpoint: Endpoint, settings: Settings) -> None:
+        self.spec = spec
+        self._sent_dimensions = settings.dimensions
+        self._model = spec.name.rpartition("/")[2]
+        self._path = wire.CONTEXTUAL_PATH if spec.contextual else wire.INDEPENDENT_PATH
+        self._endpoint = endpoint
+        self._tokenizer = _tokenizer(settings, spec)
+        self._loop = LoopThread("ctxembed-api")
+        self._client: Client | None = None
+        self._client_process = os.getpid()
+        self._lock = Lock()
+        self._batch_tokens = min(
+            settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens
+        )
+        self._tokens = 0
+        self._cost: float | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What a request may carry: the API's limits, less what refusals have taught."""
+        return replace(
+            _LIMITS,
+            document_tokens=self.spec.max_tokens,
+            batch_tokens=self._batch_tokens,
+            concurrency=self._endpoint.concurrency,
+        )
+
+    @property
+    def used(self) -> tuple[int, float | None]:
+        """Tokens and USD so far: the server's own figures, the price table's where it gave none."""
+        return self._tokens, self._cost
+
+    def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
+        """Return each chunk with its tokens: counted where a tokenizer is at hand, else estimated."""
+        if self._tokenizer is not None:
+            return self._tokenizer.tokenize(chunks)
+        counts = estimate_tokens(chunks)
+        return [TokenizedChunk(text, count) for text, count in zip(chunks, counts, strict=True)]
+
+    def embed(self, batch: Batch) -> list[Array]:
+        """Return the rows of a batch, sent as one request."""
+        return self._loop.submit(self._request(batch)).result()
+
+    async def aembed(self, batch: Batch) -> list[Array]:
+        """Like `embed`, without blocking the event loop."""
+        return await asyncio.wrap_future(self._loop.submit(self._request(batch)))
+
+    def close(self) -> None:
+        """Cancel what is under way, and close the connections."""
+        client, self._client = self._client, None
+        if client is not None and self._client_process == os.getpid():
+            self._loop.submit(client.close()).result()
+        self._loop.close()
+
+    def __repr__(self) -> str:
+        return f"ApiBackend({self._model!r}, {self._endpoint!r})"
+
+    async def _request(self, batch: Batch) -> list[Array]:
+        if self._client is None or self._client_process != os.getpid():
+            self._client, self._client_process = Client(self._endpoint), os.getpid()
+        documents = [[chunk.text for chunk in window.chunks] for window in batch.windows]
+        if batch.prefix is not None:
+            documents = [[batch.prefix.text + first, *rest] for first, *rest in documents]
+        body = wire.request_body(
+            documents,
+            model=self._model,
+            contextual=self.spec.contextual,
+            form=batch.form,
+            dimensions=self._sent_dimensions,
+        )
+        try:
+            content = await self._client.post(self._path, body)
+        except DocumentTooLongError as error:
+            raise self._too_long(batch, error) from error.__cause__
+        reply = wire.parse_reply(
+            content,
+            [len(window.chunks) for window in batch.windows],
+            contextual=self.spec.contextual,
+            form=batch.form,
+            dimensions=self.spec.dimensions,
+        )
+        self._count(batch, reply)
+        return reply.rows
+
+    def _too_long(self, batch: Batch, error: DocumentTooLongError) -> DocumentTooLongError:
+        """Remember that less fits into a request than was thought, where it held several windows."""
+        tokens = sum(window.tokens for window in batch.windows)
+        error.tokens = tokens
+        if len(batch.windows) > 1:
+            with self._lock:
+                learned = max(int(tokens * _LEARNING), self.spec.max_tokens)
+                self._batch_tokens = min(self._batch_tokens, learned)
+        return error
+
+    def _count(self, batch: Batch, reply: wire.Reply) -> None:
+        tokens = reply.tokens
+        if tokens is None:
+            tokens = sum(window.tokens for window in batch.windows)
+        cost = reply.cost
+        if cost is None and self.spec.price is not None:
+            cost = tokens * self.spec.price / 1e6
+        with self._lock:
+            self._tokens += tokens
+            self._cost = self._cost if cost is None else (self._cost or 0.0) + cost
+
+
+def _spec(settings: Settings) -> ModelSpec:
+    spec = find_model(settings.model)
+    if spec is None or spec.price is None:
+        known = ", ".join(model.name for model in MODELS if model.price is not None)
+        raise ConfigurationError(f"the API has no model {settings.model!r}. It has {known}.")
+    dimensions = settings.dimensions
+    if dimensions is None:
+        return spec
+    if not _LEAST_DIMENSIONS <= dimensions <= spec.dimensions:
+        message = (
+            f"over the API {spec.name} has {_LEAST_DIMENSIONS} to {spec.dimensions} dimensions, "
+            f"and dimensions is {dimensions}."
+        )
+        raise ConfigurationError(message)
+    return replace(spec, dimensions=dimensions)
+
+
+def _key(given: str | None) -> str:
+    found = given or next((os.environ[name] for name in KEY_NAMES if os.environ.get(name)), None)
+    if not found or not found.strip():
+        message = f"the API needs a key. Hint: set {KEY_NAMES[0]}, or pass api_key."
+        raise ConfigurationError(message)
+    if not found.strip().isascii():
+        raise ConfigurationError("the API key has characters that no key has.")
+    return found.strip()
+
+
+def _base_url(given: str | None) -> str:
+    url = (given or os.environ.get(URL_NAME) or DEFAULT_URL).strip().rstrip("/")
+    url = url.removesuffix("/v1").rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"base_url starts with http:// or https://, got {url!r}.")
+    return url
+
+
+def _tokenizer(settings: Settings, spec: ModelSpec) -> ChunkTokenizer | None:
+    if settings.tokenizer is None:
+        return None
+    try:
+        from ctxembed.backends.tokenization import load_tokenizer
+    except ModuleNotFoundError as error:
+        message = (
+            'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
+        )
+        raise MissingDependencyError(message) from error
+    path = Path(settings.tokenizer).expanduser()
+    return load_tokenizer(path if path.is_dir() else path.parent, spec.separator)

@@ -1,0 +1,154 @@
+"""Posting a body until there is an answer: pace, retries, and the errors that are left.
+
+Lives in one event loop. Every attempt has a time limit of its own, and all together have one too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+import httpx
+import tenacity
+
+from ctxembed.backends.api.pace import Pace
+from ctxembed.backends.api.replies import error_of, retry_after, worth_repeating
+from ctxembed.errors import (
+    ApiConnectionError,
+    ApiError,
+    ApiTimeoutError,
+    EmbedError,
+    RateLimitError,
+    ResponseError,
+)
+from ctxembed.version import VERSION
+
+LOG = logging.getLogger(__name__)
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 30.0
+_TIMEOUTS_ALTOGETHER = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where to post, with what right, and how long to try; `timeout` is in seconds an attempt."""
+
+    base_url: str
+    api_key: str
+    timeout: float
+    max_retries: int
+    concurrency: int
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r})"
+
+
+class _Again(Exception):  # noqa: N818 - a signal between here and tenacity
+    """An attempt failed with `error`, and another may not; the server asks to `wait` seconds."""
+
+    def __init__(self, error: EmbedError, wait: float | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.wait = wait
+
+
+class Client:
+    """Posts bodies to one endpoint, many at once, all at one pace."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._pace = Pace(endpoint.concurrency)
+        self._http = httpx.AsyncClient(
+            headers={
+                "Authorization": f"Bearer {endpoint.api_key}",
+                "Content-Type": "application/json",
+                "X-Pplx-Integration": f"ctxembed/{VERSION}",
+            },
+            timeout=httpx.Timeout(endpoint.timeout),
+            limits=httpx.Limits(max_connections=endpoint.concurrency),
+        )
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """Return the content of a 2xx answer.
+
+        Raises:
+            ApiError: the last refusal, where trying again didn't help or isn't worth it.
+            DocumentTooLongError: the server says that there are too many tokens.
+            ResponseError: the answer is a redirect or no JSON.
+        """
+        endpoint = self._endpoint
+        attempts = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_Again),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(endpoint.max_retries + 1)
+            | tenacity.stop_before_delay(endpoint.timeout * _TIMEOUTS_ALTOGETHER),
+            before_sleep=_tell,
+            reraise=True,
+        )
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    async with self._pace.turn() as began:
+                        return await self._attempt(path, body, began)
+        except _Again as again:
+            raise again.error from again.__cause__
+        raise AssertionError("unreachable")
+
+    async def _attempt(self, path: str, body: bytes, began: float) -> bytes:
+        try:
+            async with asyncio.timeout(self._endpoint.timeout):
+                reply = await self._http.post(f"{self._endpoint.base_url}{path}", content=body)
+        except Exception as error:
+            raise _Again(translated(error, self._endpoint)) from error
+        if reply.is_success:
+            self._pace.succeeded()
+            if "json" not in reply.headers.get("content-type", "json"):
+                kind = reply.headers["content-type"]
+                message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
+                raise ResponseError(message)
+            return reply.content
+        refusal = error_of(reply.status_code, reply.headers, reply.content, body)
+        if not worth_repeating(reply.status_code, reply.headers):
+            raise refusal
+        wait = retry_after(reply.headers)
+        if isinstance(refusal, RateLimitError):
+            self._pace.refused(began, wait if wait is not None else _FIRST_WAIT)
+        raise _Again(refusal, wait)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def translated(error: Exception, endpoint: Endpoint) -> ApiError:
+    """Return our error for one of the HTTP library's; anything else is raised as it is."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return ApiTimeoutError(f"no answer within {endpoint.timeout:g} s. Hint: raise timeout.")
+    if isinstance(error, httpx.TransportError):
+        message = (
+            f"no connection to {endpoint.base_url} ({type(error).__name__}). Hint: check base_url."
+        )
+        return ApiConnectionError(message)
+    if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
+        message = f"the request to {endpoint.base_url} failed ({type(error).__name__})."
+        return ApiConnectionError(message)
+    raise error
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return what the server asked for, or twice as long each time, with up to a quarter of jitter."""
+    again = state.outcome.exception() if state.outcome else None
+    asked = again.wait if isinstance(again, _Again) else None
+    grown = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (state.attempt_number - 1))
+    jitter = random.uniform(1, 1.25)  # noqa: S311 - spreads requests, keeps no secret
+    return (grown if asked is None else asked) * jitter
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    again = state.outcome.exception() if state.outcome else None
+    kind = type(again.error).__name__ if isinstance(again, _Again) else "?"
+    wait = state.next_action.sleep if state.next_action else 0
+    LOG.warning("attempt %d failed (%s), again in %.1f s", state.attempt_number, kind, wait)

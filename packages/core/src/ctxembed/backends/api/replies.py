@@ -1,0 +1,116 @@
+"""What an HTTP answer means: an error of ours, whether to try again, and how long to wait.
+
+Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothing. No message repeats
+what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from ctxembed.errors import (
+    ApiError,
+    AuthenticationError,
+    DocumentTooLongError,
+    EmbedError,
+    RateLimitError,
+)
+
+_AGAIN = frozenset((408, 409, 429))
+_LONGEST_WORDS = 300
+_TOO_LONG = re.compile(
+    r"too (long|large|many tokens)|exceed|maximum|token limit|context length", re.IGNORECASE
+)
+_REPEATED = 12
+"""Characters in a row that stand in the request too: then the server repeats what was sent."""
+_TOO_LONG_STATUS = frozenset((400, 413, 422))
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b""
+) -> EmbedError:
+    """Return the error that an answer other than 2xx stands for; what was `sent` stays out of it."""
+    words = _words(content)
+    too_long = _TOO_LONG.search(words) or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    words = _without(words, sent.decode("utf-8", "replace"))
+    request = headers.get("x-request-id") or headers.get("request-id")
+    said = f"the server answered {status}{f': {words}' if words else ' without a reason'}"
+    if status in _TOO_LONG_STATUS and too_long:
+        hint = "Hint: split the chunk, or set a smaller window_tokens."
+        return DocumentTooLongError(f"{said} {hint}")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        message = f"{said} Hint: check the API key, and that it may use this model."
+        return AuthenticationError(message, status_code=status, request_id=request)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        message = f"{said} Hint: lower concurrency, or wait."
+        error = RateLimitError(message, status_code=status, request_id=request)
+        error.retry_after = retry_after(headers)
+        return error
+    return ApiError(said, status_code=status, request_id=request)
+
+
+def worth_repeating(status: int, headers: Mapping[str, str]) -> bool:
+    """Tell whether the same request may fare better; `x-should-retry` has the last word."""
+    told = headers.get("x-should-retry", "").casefold()
+    if told in ("true", "false"):
+        return told == "true"
+    return status in _AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the server asks to wait, from `retry-after-ms`, seconds or a date."""
+    for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            seconds = float(headers[name]) / scale
+        except (KeyError, ValueError):
+            continue
+        return seconds if 0 <= seconds < float("inf") else None
+    try:
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+    except (ValueError, TypeError):
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _words(content: bytes) -> str:
+    """Return the server's reason in one line, nothing where it is no JSON or repeats the input."""
+    try:
+        body: Any = json.loads(content)
+    except ValueError:
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    error = body.get("error", body.get("detail", body.get("message")))
+    if isinstance(error, dict):
+        error = error.get("message")
+    if isinstance(error, list):
+        error = "; ".join(_detail(item) for item in error)
+    if not isinstance(error, str) or not error:
+        return ""
+    words = " ".join(error.split())[:_LONGEST_WORDS]
+    return words if words.endswith(".") else f"{words}."
+
+
+def _without(words: str, sent: str) -> str:
+    """Return the words with "..." for whatever they repeat of what was sent."""
+    hidden: set[int] = set()
+    for start in range(len(words) - _REPEATED + 1):
+        if words[start : start + _REPEATED] in sent:
+            hidden.update(range(start, start + _REPEATED))
+    shown = "".join("\0" if n in hidden else letter for n, letter in enumerate(words))
+    return re.sub("\0+", "...", shown)
+
+
+def _detail(item: object) -> str:
+    """Return place and message of a schema error, without the `input` that some servers repeat."""
+    if not isinstance(item, dict):
+        return ""
+    place = ".".join(str(part) for part in item.get("loc", ()) if isinstance(part, str | int))
+    return f"{place}: {item.get('msg', 'is wrong')}"

@@ -1,0 +1,148 @@
+"""The wire format of the embeddings API: bodies to send, and rows from bodies. Pure functions.
+
+Contextual models take documents, each a list of chunks, at `/v1/contextualizedembeddings`; the others
+take texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits with the **least**
+significant bit first. Source: the API reference and the public client library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from ctxembed.encoding import Array, Form
+from ctxembed.errors import ResponseError
+
+CONTEXTUAL_PATH = "/v1/contextualizedembeddings"
+INDEPENDENT_PATH = "/v1/embeddings"
+
+WireFormat = Literal["base64_int8", "base64_binary"]
+WIRE_FORMATS: dict[Form, WireFormat] = {"int8": "base64_int8", "binary": "base64_binary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Rows a document, and what the server says it used."""
+
+    rows: list[Array]
+    tokens: int | None
+    cost: float | None
+
+
+class _Row(msgspec.Struct):
+    index: int
+    embedding: bytes
+
+
+class _Document(msgspec.Struct):
+    index: int
+    data: list[_Row]
+
+
+class _Cost(msgspec.Struct):
+    total_cost: float | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    total_tokens: int | None = None
+    cost: _Cost | None = None
+
+
+class _Contextual(msgspec.Struct):
+    data: list[_Document]
+    usage: _Usage | None = None
+
+
+class _Independent(msgspec.Struct):
+    data: list[_Row]
+    usage: _Usage | None = None
+
+
+T = TypeVar("T", _Row, _Document)
+
+_CONTEXTUAL = msgspec.json.Decoder(_Contextual)
+_INDEPENDENT = msgspec.json.Decoder(_Independent)
+
+
+def request_body(
+    documents: Sequence[Sequence[str]],
+    *,
+    model: str,
+    contextual: bool,
+    form: Form,
+    dimensions: int | None,
+) -> bytes:
+    """Return the JSON to post; without `contextual` every document is one text."""
+    body: dict[str, object] = {
+        "model": model,
+        "input": documents if contextual else [text for (text,) in documents],
+        "encoding_format": WIRE_FORMATS[form],
+    }
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    return msgspec.json.encode(body)
+
+
+def parse_reply(
+    content: bytes, chunks: Sequence[int], *, contextual: bool, form: Form, dimensions: int
+) -> Reply:
+    """Return one (chunks, dimensions) array a document, ordered by the indexes at both levels.
+
+    `chunks` has the number of chunks of each document sent.
+
+    Raises:
+        ResponseError: says what came back, where that isn't exactly one row a chunk.
+    """
+    try:
+        if contextual:
+            body = _CONTEXTUAL.decode(content)
+            documents = [d.data for d in _ordered(body.data, len(chunks), "documents")]
+            usage = body.usage
+        else:
+            flat = _INDEPENDENT.decode(content)
+            documents = [[row] for row in _ordered(flat.data, len(chunks), "texts")]
+            usage = flat.usage
+            for row in flat.data:
+                row.index = 0
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ResponseError(f"the reply isn't what was asked for: {error}.") from None
+    rows = [
+        _decoded(_ordered(data, count, "chunks of a document"), form, dimensions)
+        for data, count in zip(documents, chunks, strict=True)
+    ]
+    used = usage or _Usage()
+    tokens = used.prompt_tokens if used.prompt_tokens is not None else used.total_tokens
+    return Reply(rows, tokens, used.cost.total_cost if used.cost else None)
+
+
+def _ordered(items: list[T], count: int, what: str) -> list[T]:
+    """Return items by index, or raise unless the indexes are 0 to count - 1, each once."""
+    items = sorted(items, key=lambda item: item.index)
+    if [item.index for item in items] != list(range(count)):
+        message = (
+            f"{count} {what} were sent; {len(items)} came back, or their indexes don't match."
+        )
+        raise ResponseError(message)
+    return items
+
+
+def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
+    size = dimensions if form == "int8" else -(-dimensions // 8)
+    for row in rows:
+        if len(row.embedding) != size:
+            message = (
+                f"a vector of {dimensions} dimensions has {size} bytes as {WIRE_FORMATS[form]}, "
+                f"and {len(row.embedding)} came back."
+            )
+            raise ResponseError(message)
+    joined = b"".join(row.embedding for row in rows)
+    if form == "int8":
+        return np.frombuffer(joined, np.int8).reshape(len(rows), size)
+    packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
+    bits = np.unpackbits(packed, axis=1, count=dimensions, bitorder="little")
+    return np.where(bits == 1, np.int8(1), np.int8(-1))

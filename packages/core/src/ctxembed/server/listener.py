@@ -1,0 +1,43 @@
+"""`listen`: an application on a socket until a signal ends it; what is under way is finished first."""
+
+from __future__ import annotations
+
+import socket
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+GRACE = 60
+"""Seconds that requests under way get after SIGTERM or Ctrl-C."""
+
+
+class Listener(uvicorn.Server):
+    """A uvicorn server that tells its application's lifecycle when it begins to drain."""
+
+    def __init__(self, app: Starlette, *, grace: int = GRACE) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=grace,
+            )
+        )
+        self._lifecycle = app.state.lifecycle
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop accepting; `/ready` says so on connections that are open."""
+        self._lifecycle.drain()
+        super().handle_exit(sig, frame)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket, or raise `OSError`; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=2048)
+    # asyncio does this for sockets of its own only; without it an answer's body waits for the
+    # acknowledgement of its head: 40 ms
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

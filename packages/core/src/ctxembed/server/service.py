@@ -1,0 +1,195 @@
+"""`Service`: a request in, the bytes of its answer out; checks that need the model, and their limits.
+
+Tokenising, planning and encoding happen in threads, so that the event loop stays free; the model is
+behind `dispatch`. Texts on the embeddings route are embedded each alone, without a prefix. On the
+contextual route everything is a document: the wire doesn't tell which of them are queries, and no
+model that is served today has a prefix for either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from http import HTTPStatus
+
+from ctxembed.backends import Backend
+from ctxembed.blocks import (
+    Block,
+    Recipe,
+    Texts,
+    document_recipe,
+    finish_block,
+    plan_block,
+    query_recipe,
+)
+from ctxembed.documents import check_document
+from ctxembed.embedder import Embedder
+from ctxembed.errors import EmbedError
+from ctxembed.running import array_of
+from ctxembed.server.dispatch import Dispatcher
+from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS, Names, check_name, names_for
+from ctxembed.server.refusals import Refusal
+from ctxembed.server.replies import ENCODINGS, reply_body
+from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model, WireFormat
+
+LEAST_DIMENSIONS = 128
+MOST_CHUNKS = 16_000
+MOST_DOCUMENT_TOKENS = 32_768
+MOST_REQUEST_TOKENS = 120_000
+
+_PLANNERS = 2
+_RECIPES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of a response, and the tokens of its request."""
+
+    body: bytes
+    tokens: int
+
+
+class Service:
+    """Answers requests from one loaded model, many at a time."""
+
+    def __init__(
+        self, embedder: Embedder, dispatcher: Dispatcher, aliases: Sequence[str] = ()
+    ) -> None:
+        self._embedder = embedder
+        self._backend = embedder.backend
+        self._dispatcher = dispatcher
+        self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
+        weight = document_recipe(embedder.settings, self._backend).layout.context_weight
+        self.names: Names = names_for(self._backend.spec, weight, aliases)
+        self._recipe = lru_cache(_RECIPES)(self._make_recipe)
+
+    @property
+    def served_model(self) -> str:
+        """The real name of the model, whatever it is called by."""
+        return self._backend.spec.name
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of an embedder with the server's settings: int8 at full width."""
+        return self._embedder.fingerprint
+
+    def models(self) -> list[Model]:
+        """Return a record for every name that is answered."""
+        spec = self._backend.spec
+        return [
+            Model(
+                id=name,
+                object="model",
+                owned_by="ctxembed",
+                endpoints=routes,
+                served_model=spec.name,
+                fingerprint=self.fingerprint,
+                dimensions=spec.dimensions,
+                max_tokens=MOST_DOCUMENT_TOKENS,
+                contextual=spec.contextual,
+            )
+            for name, routes in self.names.routes().items()
+        ]
+
+    async def answer(self, request: EmbeddingsRequest | ContextualizedRequest) -> Answer:
+        """Return the answer to a request, or raise a `Refusal` or an `EmbedError`.
+
+        Cancelling it takes what the model hasn't begun out of the queue.
+        """
+        nested = isinstance(request, ContextualizedRequest)
+        route = CONTEXTUALIZED if nested else EMBEDDINGS
+        check_name(self.names, request.model, route)
+        recipe = self._recipe(route, request.encoding_format, request.dimensions)
+        loop = asyncio.get_running_loop()
+        try:
+            block, tokens = await loop.run_in_executor(
+                self._planners, _plan, self._backend, recipe, request
+            )
+        except EmbedError as error:
+            error.noun = "Document" if nested else "Text"
+            raise
+        rows = await asyncio.wrap_future(self._dispatcher.submit(block.windows, recipe))
+
+        def finish() -> bytes:
+            return reply_body(
+                [array_of(outcome) for outcome in finish_block(block, rows, recipe)],
+                model=request.model,
+                wire_format=request.encoding_format,
+                tokens=tokens,
+                nested=nested,
+            )
+
+        return Answer(await asyncio.to_thread(finish), tokens)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Give up what waits, and let go of the model."""
+        self._dispatcher.close(timeout)
+        self._planners.shutdown(wait=False, cancel_futures=True)
+        self._embedder.close()
+
+    def _make_recipe(self, route: str, wire_format: WireFormat, dimensions: int | None) -> Recipe:
+        width = self._backend.spec.dimensions
+        least = min(LEAST_DIMENSIONS, width)
+        if dimensions is not None and not least <= dimensions <= width:
+            message = f"dimensions must be from {least} to {width} for this model."
+            raise Refusal(HTTPStatus.BAD_REQUEST, message)
+        settings = replace(
+            self._embedder.settings,
+            encoding=ENCODINGS[wire_format],
+            dimensions=dimensions,
+            normalize=False,
+            empty="error",
+        )
+        make = document_recipe if route == CONTEXTUALIZED else query_recipe
+        return make(settings, self._backend)
+
+
+def _plan(
+    backend: Backend, recipe: Recipe, request: EmbeddingsRequest | ContextualizedRequest
+) -> tuple[Block, int]:
+    """Return the planned documents of a request and their tokens, or raise what is wrong."""
+    documents = _documents(request)
+    if sum(map(len, documents)) > MOST_CHUNKS:
+        _refuse(f"a request has {MOST_CHUNKS:,} chunks at the most.")
+    block = plan_block(backend, recipe, documents, 0)
+    for outcome in block.read:
+        if isinstance(outcome, EmbedError):
+            raise outcome
+    counts = document_tokens(block, recipe)
+    for number, count in enumerate(counts):
+        if count > MOST_DOCUMENT_TOKENS:
+            _refuse(
+                f"Document {number} has {count:,} tokens, separators between its chunks included; "
+                f"the maximum is {MOST_DOCUMENT_TOKENS:,}."
+            )
+    tokens = sum(counts)
+    if tokens > MOST_REQUEST_TOKENS:
+        _refuse(f"the request has {tokens:,} tokens; the maximum is {MOST_REQUEST_TOKENS:,}.")
+    return block, tokens
+
+
+def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Texts]:
+    documents: list[list[str]]
+    if isinstance(request, ContextualizedRequest):
+        documents = request.input
+    else:
+        texts = [request.input] if isinstance(request.input, str) else request.input
+        documents = [[text] for text in texts]
+    return [check_document(document, number) for number, document in enumerate(documents)]
+
+
+def document_tokens(block: Block, recipe: Recipe) -> list[int]:
+    """Return the tokens of each document: of every chunk once, and of the separators."""
+    counts: list[dict[int, int]] = [{} for _ in block.documents]
+    for window in block.windows:
+        for chunk in window.keep:
+            counts[window.document][chunk] = window.chunks[chunk - window.first].count
+    separator = recipe.layout.separator_tokens
+    return [sum(found.values()) + separator * (len(found) - 1) for found in counts]
+
+
+def _refuse(message: str) -> None:
+    raise Refusal(HTTPStatus.BAD_REQUEST, message)

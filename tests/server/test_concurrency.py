@@ -1,0 +1,152 @@
+"""Many clients at once: each gets its own rows, and what nobody waits for is dropped."""
+
+import base64
+import json
+import logging
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+
+from ctxembed import Embedder
+from ctxembed.planning import Limits
+from ctxembed.testing import FakeBackend
+
+CONTEXTUAL = "pplx-embed-context-v1-0.6b"
+
+
+class Hold:
+    """A fault that keeps the model busy from its first batch until it is opened."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+
+    def __call__(self, batch):
+        assert self.opened.wait(20)
+
+
+@pytest.fixture
+def held(serve):
+    """A server whose model is busy with one request, with a thread that waits for its answer."""
+    hold = Hold()
+    backend = FakeBackend(limits=Limits(batch_tokens=20), fault=hold)
+    server = serve(backend)
+    with ThreadPoolExecutor(40) as pool:
+        yield server, hold, pool
+        hold.opened.set()
+
+
+def codes(response):
+    return [
+        [np.frombuffer(base64.b64decode(c["embedding"]), np.int8) for c in document["data"]]
+        for document in response.json()["data"]
+    ]
+
+
+def test_64_clients_get_their_own_rows(serve):
+    backend = FakeBackend(limits=Limits(batch_tokens=50))
+    server = serve(backend)
+    asked = [
+        [
+            [f"client {n} document {d} chunk {c}" for c in range(1 + n % 5)]
+            for d in range(1 + n % 3)
+        ]
+        for n in range(64)
+    ]
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(server.documents, asked))
+    direct = Embedder(FakeBackend())
+    for documents, answer in zip(asked, answers, strict=True):
+        assert answer.status_code == 200, answer.text
+        for rows, expected in zip(codes(answer), direct.embed_documents(documents), strict=True):
+            np.testing.assert_array_equal(np.stack(rows), expected)
+
+
+def test_requests_that_arrive_together_share_batches(held, wait_until):
+    server, hold, pool = held
+    first = pool.submit(server.documents, [["first"]])
+    wait_until(lambda: server.backend.batches)
+    others = [pool.submit(server.documents, [[f"number {n}"]]) for n in range(10)]
+    wait_until(lambda: queued(server) == 1 + 20)
+    hold.opened.set()
+    for answer in [first, *others]:
+        assert answer.result(20).status_code == 200
+    assert [len(batch.windows) for batch in server.backend.batches] == [1, 10]
+
+
+def queued(server):
+    text = httpx.get(f"{server.url}/metrics").text
+    (line,) = (each for each in text.splitlines() if each.startswith("ctxembed_queue_tokens "))
+    return int(float(line.split()[1]))
+
+
+def test_a_client_that_hangs_up_leaves_the_queue(held, wait_until):
+    server, hold, pool = held
+    first = pool.submit(server.documents, [["first"]])
+    wait_until(lambda: server.backend.batches)
+    body = json.dumps({"model": CONTEXTUAL, "input": [["given up"]]}).encode()
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        head = (
+            f"POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        )
+        client.sendall(head.encode() + b"\r\n\r\n" + body)
+        wait_until(lambda: queued(server) == 3)
+    wait_until(lambda: queued(server) == 1)
+    hold.opened.set()
+    assert first.result(20).status_code == 200
+    assert server.documents([["last"]]).status_code == 200
+    assert [w.chunks[0].text for w in server.backend.windows] == ["first", "last"]
+    assert 'status="499"} 1.0' in httpx.get(f"{server.url}/metrics").text
+
+
+def test_a_long_request_does_not_starve_a_short_one(held, wait_until):
+    server, hold, pool = held
+    first = pool.submit(server.documents, [["first"]])
+    wait_until(lambda: server.backend.batches)
+    long = pool.submit(server.documents, [[f"long document {n}"] for n in range(300)])
+    wait_until(lambda: queued(server) > 300)
+    short = pool.submit(server.documents, [["short"]])
+    wait_until(lambda: queued(server) == 902)
+    hold.opened.set()
+    for answer in (short, first, long):
+        assert answer.result(20).status_code == 200
+    texts = [window.chunks[0].text for window in server.backend.windows]
+    assert texts.index("short") < 10
+    assert len(texts) == 302
+
+
+def test_a_full_queue_is_429_at_once_with_a_time_to_come_back(serve, wait_until):
+    hold = Hold()
+    backend = FakeBackend(fault=hold)
+    server = serve(backend, max_queue_tokens=5)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(server.documents, [["a b c"]])
+        wait_until(lambda: backend.batches)
+        response = server.documents([["d e f"]])
+        assert response.status_code == 429
+        assert response.json()["error"]["type"] == "rate_limit_exceeded"
+        assert 1 <= int(response.headers["retry-after"]) <= 60
+        hold.opened.set()
+        assert first.result(20).status_code == 200
+    assert server.documents([["d e f"]]).status_code == 200
+
+
+def test_logs_have_no_text_even_where_the_model_fails(serve, caplog):
+    def fault(batch):
+        raise RuntimeError(f"could not read {batch.windows[0].chunks[0].text}")
+
+    server = serve(FakeBackend(fault=fault))
+    with caplog.at_level(logging.DEBUG):
+        server.documents([["a secret text"]])
+        server.documents([["a secret text", ""]])
+        server.documents(["a secret text"])
+        httpx.post(f"{server.url}/v1/embeddings?q=secret", content=b'{"input": "secret')
+    ours = [r for r in caplog.records if r.name.startswith(("ctxembed", "uvicorn", "asyncio"))]
+    lines = "\n".join(logging.Formatter().format(record) for record in ours)
+    assert "500" in lines
+    assert "secret" not in lines
+    assert "RuntimeError" in lines

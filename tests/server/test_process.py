@@ -1,0 +1,195 @@
+"""`serve` as a process: it listens, loads, drains on SIGTERM, and says why it can't start."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+COMMAND = """
+import sys, typer
+from ctxembed.cli import failures
+from ctxembed.cli.serve import serve
+def run():
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(serve)
+    try:
+        app()
+    except Exception as error:
+        code = failures.exit_code(error, debug=False)
+        if code is None:
+            raise
+        sys.exit(code)
+"""
+SLOW = """
+import time
+from ctxembed import Embedder, embedder
+from ctxembed.testing import FakeBackend
+def opened(settings, api_key=None):
+    time.sleep({loading})
+    return FakeBackend(fault=lambda batch: time.sleep({embedding}))
+embedder.open_backend = opened
+"""
+
+
+class Process:
+    """A server in a process of its own; its lines on standard error are gathered."""
+
+    def __init__(self, *options, loading=0, embedding=0, fake=True, env=None):
+        code = COMMAND + (SLOW.format(loading=loading, embedding=embedding) if fake else "")
+        self.popen = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code + "run()", "--port", "0", *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | (env or {}),
+        )
+        self.lines = []
+        self.first = threading.Event()
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        for line in self.popen.stderr:
+            self.lines.append(line)
+            self.first.set()
+        self.first.set()
+
+    @property
+    def url(self):
+        assert self.first.wait(60)
+        return re.match(r"(http://\S+)", self.lines[0])[1]
+
+    def end(self, timeout=60):
+        code = self.popen.wait(timeout)
+        self.reader.join()
+        self.popen.stderr.close()
+        return code
+
+    def get(self, path):
+        return httpx.get(self.url + path)
+
+    def ask(self, text="a", key=None):
+        return httpx.post(
+            f"{self.url}/v1/embeddings",
+            json={"model": "pplx-embed-v1-0.6b", "input": text},
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def make(*options, **how):
+        started.append(Process(*options, **how))
+        return started[-1]
+
+    yield make
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.end()
+
+
+def test_it_listens_while_it_loads_and_is_ready_then(start, wait_until):
+    process = start(loading=2)
+    wait_until(lambda: up(process), 60)
+    assert process.get("/health").status_code == 200
+    assert process.get("/ready").status_code == 503
+    assert process.get("/ready").json() == {"status": "loading"}
+    response = process.ask()
+    assert response.status_code == 503
+    assert response.json()["error"]["type"] == "unavailable"
+    assert response.headers["retry-after"] == "5"
+    wait_until(lambda: process.get("/ready").status_code == 200)
+    assert process.ask().status_code == 200
+
+
+def up(process):
+    try:
+        return process.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def is_ready(process):
+    return up(process) and process.get("/ready").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
+def test_sigterm_finishes_what_is_queued_and_takes_no_more(start, wait_until):
+    process = start(embedding=0.3)
+    wait_until(lambda: is_ready(process), 60)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(process.ask, f"text {n}") for n in range(8)]
+        wait_until(lambda: "ctxembed_batch_tokens_sum 0.0" not in process.get("/metrics").text)
+        wait_until(lambda: all_in(process))
+        process.popen.send_signal(signal.SIGTERM)
+        assert [answer.result(60).status_code for answer in asked] == [200] * 8
+    assert process.end() in (0, -signal.SIGTERM)
+    with pytest.raises(httpx.ConnectError):
+        process.ask()
+
+
+def all_in(process):
+    """Tell whether all eight requests of two tokens are queued or answered."""
+    text = process.get("/metrics").text
+    found = re.findall(
+        r"^(ctxembed_queue_tokens|ctxembed_tokens_total\S*) (\S+)$", text, re.MULTILINE
+    )
+    return sum(float(value) for _, value in found) >= 16
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
+def test_sigterm_while_loading_ends_it(start, wait_until):
+    process = start(loading=1)
+    wait_until(lambda: up(process), 60)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.end() in (0, -signal.SIGTERM)
+
+
+def test_weights_that_do_not_load_end_it_with_the_reason(start, tmp_path):
+    process = start("--model", str(tmp_path), "--backend", "onnx", fake=False)
+    assert process.end() == 2
+    assert process.lines[-1].startswith("error: ")
+    assert "Traceback" not in "".join(process.lines)
+
+
+def test_a_port_that_is_taken_ends_it_with_the_reason(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start("--port", str(taken.getsockname()[1]))
+        assert process.end() == 2
+    assert "in use" in process.lines[-1]
+
+
+def test_the_key_comes_from_the_environment_and_is_nowhere_on_standard_error(start, wait_until):
+    process = start(env={"CTXEMBED_SERVER_KEY": "from-the-environment"})
+    wait_until(lambda: is_ready(process), 60)
+    assert process.ask().status_code == 401
+    assert process.ask(key="from-the-environment").status_code == 200
+    process.popen.terminate()
+    process.end()
+    assert "from-the-environment" not in "".join(process.lines)
+    assert any("POST /v1/embeddings 200" in line for line in process.lines)
+
+
+def test_an_empty_key_and_the_hosted_api_are_refused(start):
+    for options in (("--api-key", " "), ("--backend", "api"), ("--dtype", "float16")):
+        process = start(*options)
+        assert process.end() == 2
+        assert process.lines[-1].startswith("error: ")
+
+
+def test_listening_beyond_this_machine_without_a_key_is_said(start, wait_until):
+    process = start("--host", "0.0.0.0")
+    assert process.first.wait(60)
+    wait_until(lambda: any("anyone who reaches" in line for line in process.lines))
+    process.popen.terminate()
+    process.end()
