@@ -69,7 +69,7 @@ class Peer:
     contextual: bool = False
 
     def split(self, documents: list[Document]) -> list[Document]:
-        """Return chunks; those of a plain splitter get their position, so that `index()` keeps them all."""
+        """Return chunks; a plain splitter's get their position, or `index()` would drop repeats."""
         if self.contextual:
             return ContextualTextSplitter(LINES, embeddings=self.embeddings).split_documents(
                 documents
@@ -284,21 +284,21 @@ def page(kinds: list[str], table: list[list[str]]) -> str:
     lines = [
         "# LangChain: which vectors are contextual, by store and way in",
         "",
-        "Cells: stored vectors that are those of their chunk among its siblings (cosine at least "
-        f"{ALIKE}) / stored vectors. 85 chunks: three documents of 5, one of 70, with chunks repeated "
-        "within and across documents. Every embedder has the same weights behind it (random, in the "
-        "public layout); how it passes texts to them is what differs.",
+        f"Cells: vectors that are those of their chunk among its siblings (cosine at least {ALIKE})",
+        "/ stored vectors. 85 chunks: three documents of 5 and one of 70, with chunks repeated within",
+        "and across documents. Every embedder has the same weights behind it (random, in the public",
+        "layout); how it passes texts to them is what differs.",
         "",
         "| " + " | ".join(["embedder", "way in", *kinds]) + " |",
         "| " + " | ".join(["---"] * (len(kinds) + 2)) + " |",
         *("| " + " | ".join(line) + " |" for line in table),
         "",
-        "- *langchain-perplexity*: the official class against a stand-in on loopback that serves the "
-        "standard endpoint. It has no way to the contextual one.",
-        "- *whole call is one document*: what langchain-voyageai does up to 0.3.3; *each text alone*: what "
-        "it does from 0.4.0. Re-enacted over the same weights.",
-        "- The peers' chunks carry their position in the metadata, which plain splitters don't write: "
-        "without it `index()` drops repeated chunks.",
+        "- *langchain-perplexity*: the official class, talking to a stand-in on loopback that serves",
+        "  the standard endpoint. It has no way to the contextual one.",
+        "- *whole call is one document*: what langchain-voyageai does up to 0.3.3; *each text alone*:",
+        "  what it does from 0.4.0. Re-enacted over the same weights.",
+        "- The peers' chunks carry their position in the metadata, which plain splitters don't write:",
+        "  without it `index()` drops repeated chunks.",
         "",
         f"Written by `python benchmarks/langchain_peers.py` with {versions}.",
         "",

@@ -22,5 +22,4 @@ PAGES = {
 def test_page_reads_as_one_session(page, eval_example):
     names = {}
     for block in PAGES[page]:
-        if block.prefix_settings().get("test") != "skip":
-            names |= eval_example.run_print_check(block, module_globals=names)
+        names |= eval_example.run_print_check(block, module_globals=names)

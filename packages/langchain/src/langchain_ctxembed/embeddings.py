@@ -48,9 +48,14 @@ class _Opened:
     def get(self, settings: Settings, key: str | None) -> Embedder:
         with self._lock:
             if (settings, key) not in self._found:
-                secret: dict[str, Any] = {} if key is None else {"api_key": key}
-                self._found[settings, key] = Embedder.open(settings, **secret)
+                self._found[settings, key] = Embedder.open(settings, api_key=key)
             return self._found[settings, key]
+
+    def close(self) -> None:
+        with self._lock:
+            for embedder in self._found.values():
+                embedder.close()
+            self._found.clear()
 
     def __reduce__(self) -> tuple[type[_Opened], tuple[()]]:
         return _Opened, ()
@@ -91,6 +96,11 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     query_prefix: str | None = None
     document_prefix: str | None = None
     batch_tokens: int | None = None
+    base_url: str | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    concurrency: int | None = None
+    tokenizer: str | None = None
     api_key: SecretStr | None = Field(default_factory=secret_from_env(KEY_NAMES, default=None))
 
     _opened: _Opened = PrivateAttr(default_factory=_Opened)
@@ -112,13 +122,17 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     @property
     def embedder(self) -> Embedder:
         """The core's embedder, opened on first use."""
-        api = str(self.backend) == "api"
-        key = self.api_key.get_secret_value() if self.api_key and api else None
+        secret = self.api_key if self.backend == "api" else None
+        key = None if secret is None else secret.get_secret_value()
         return self._opened.get(self.settings, key)
 
     async def aembedder(self) -> Embedder:
         """Like `embedder`, without loading weights on the event loop."""
         return await asyncio.to_thread(lambda: self.embedder)
+
+    def close(self) -> None:
+        """Let go of weights and connections; the next use opens them again."""
+        self._opened.close()
 
     def embed_contexts(self, documents: Sequence[Sequence[str]]) -> list[list[list[float]]]:
         """Return a vector for every chunk of every document, each embedded with its siblings.
