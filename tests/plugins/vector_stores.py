@@ -94,7 +94,7 @@ class Faiss(Memory):
         from faiss import IndexFlatIP
         from langchain_community.docstore.in_memory import InMemoryDocstore
 
-        index = IndexFlatIP(embeddings.embedder.dimensions)
+        index = IndexFlatIP(len(embeddings.embed_query("how many dimensions?")))
         return self.cls(embeddings, index, InMemoryDocstore(), {})
 
     def rows(self, store):
