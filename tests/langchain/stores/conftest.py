@@ -22,7 +22,7 @@ def kind(request, tmp_path):
     cls, packages = KINDS[request.param]
     for package in packages:
         pytest.importorskip(package, reason=f"{package} is not installed: see nox -s tests-stores")
-    if cls is Postgres:
+    if issubclass(cls, Postgres):
         request.getfixturevalue("postgres")
     return cls(tmp_path)
 

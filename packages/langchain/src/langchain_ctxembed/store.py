@@ -154,7 +154,7 @@ class ContextualVectorStore(VectorStore):
         replay = call.replay(embeddings.settings, probes=True)
         known = _given_or_new(ids, len(texts))
         with replay.activate():
-            store = build.from_texts(texts, embeddings, metadatas, ids=known, **kwargs)
+            store = build.from_texts(texts, embeddings, metadatas=metadatas, ids=known, **kwargs)
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if replay.left:
             wrapped._take_back(replay, known)
@@ -180,7 +180,9 @@ class ContextualVectorStore(VectorStore):
         replay = call.replay(embeddings.settings, probes=True)
         known = _given_or_new(ids, len(texts))
         with replay.activate():
-            store = await build.afrom_texts(texts, embeddings, metadatas, ids=known, **kwargs)
+            store = await build.afrom_texts(
+                texts, embeddings, metadatas=metadatas, ids=known, **kwargs
+            )
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if replay.left:
             await wrapped._atake_back(replay, known)
