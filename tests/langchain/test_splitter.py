@@ -65,6 +65,15 @@ def test_source_id_is_the_steadiest_name_at_hand(line_splitter, metadata, id_, e
     assert chunk.metadata["source_id"] == expected
 
 
+def test_source_id_is_that_of_the_whole_context(line_splitter):
+    pages = [
+        Document(page_content="a", metadata={"file": "x", "source": f"page {number}"})
+        for number in range(2)
+    ]
+    chunks = line_splitter(context_by="file").split_documents(pages)
+    assert [chunk.metadata["source_id"] for chunk in chunks] == ["x", "x"]
+
+
 def test_source_id_without_any_name_is_a_hash_of_the_text(line_splitter):
     one, other, again = line_splitter().split_documents(
         [Document(page_content=text) for text in ("a", "b", "a")]
@@ -139,9 +148,13 @@ def test_the_registry_keeps_what_was_used_last_within_its_bytes():
     registry.register("c", ["x" * 150])
     assert (registry.get("a") is not None, registry.get("b")) == (True, None)
     assert registry.bytes <= 400
+    registry.register("d", ["x" * 50])
+    assert registry.get("a")
+    registry.register("e", ["x" * 50])
+    assert (registry.get("a") is not None, registry.get("c")) == (True, None)
     registry.register("huge", ["x" * 1000])
     assert registry.get("huge") is None
-    assert len(registry) == 2
+    assert len(registry) == 3
     registry.max_bytes = 0
-    registry.register("d", ["x"])
+    registry.register("f", ["x"])
     assert (len(registry), registry.bytes) == (0, 0)

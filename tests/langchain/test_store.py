@@ -1,6 +1,7 @@
 """`ContextualVectorStore`: what it asks of a store, what it refuses, and what it leaves to it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -312,6 +313,23 @@ def test_from_documents_finds_out_too(fake, registry, chunks, cls):
         ContextualVectorStore.from_documents(chunks, embeddings, store_cls=cls, registry=registry)
 
 
+def test_a_text_of_the_call_is_no_probe(fake, registry, chunks):
+    class OneByOneFromTheEnd(Reorders):
+        given: ClassVar[list] = []
+
+        def vectors(self, texts):
+            for text in texts:
+                self.given.extend(self.embedding.embed_documents([text]))
+            return self.given
+
+    embeddings, _ = fake()
+    with pytest.raises(ConfigurationError, match="this store can't be wrapped"):
+        ContextualVectorStore.from_documents(
+            chunks, embeddings, store_cls=OneByOneFromTheEnd, registry=registry
+        )
+    assert OneByOneFromTheEnd.given == []
+
+
 def test_it_says_where_rows_could_not_be_taken_back(fake, registry, chunks):
     class NoDelete(DropsTheLast):
         def delete(self, ids=None, **kwargs):
@@ -471,6 +489,8 @@ def test_delete_and_get_by_ids_are_the_inner_stores(wrapped, chunks):
 
 def test_other_public_methods_are_the_inner_stores_unless_they_embed(embeddings, tmp_path):
     class Other(InMemoryVectorStore):
+        _private = "its own business"
+
         def compact(self):
             return "compacted"
 
