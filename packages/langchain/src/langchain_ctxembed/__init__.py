@@ -1,1 +1,21 @@
-"""Contextual chunk embeddings for LangChain; the adapter is not built yet."""
+"""ctxembed for LangChain: every chunk embedded with the other chunks of its document.
+
+Split with `ContextualTextSplitter`, wrap the store in `ContextualVectorStore`, search as before.
+"""
+
+from langchain_ctxembed.contexts import stamp_context
+from langchain_ctxembed.embeddings import ContextualEmbeddings
+from langchain_ctxembed.keys import context_key
+from langchain_ctxembed.registry import REGISTRY, ContextRegistry
+from langchain_ctxembed.splitter import ContextualTextSplitter
+from langchain_ctxembed.store import ContextualVectorStore
+
+__all__ = [
+    "REGISTRY",
+    "ContextRegistry",
+    "ContextualEmbeddings",
+    "ContextualTextSplitter",
+    "ContextualVectorStore",
+    "context_key",
+    "stamp_context",
+]

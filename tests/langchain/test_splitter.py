@@ -1,0 +1,160 @@
+"""`ContextualTextSplitter` and `stamp_context`: what is written into the metadata, and what stays."""
+
+import asyncio
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.runnables import RunnableLambda
+from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
+
+from langchain_ctxembed import ContextRegistry, ContextualTextSplitter, stamp_context
+
+
+def places(chunks):
+    return [(c.metadata["context_index"], c.metadata["context_size"]) for c in chunks]
+
+
+def contexts(chunks):
+    return [chunk.metadata["context_id"] for chunk in chunks]
+
+
+def test_each_document_is_a_context(line_splitter, parents, registry):
+    chunks = line_splitter().split_documents(parents[:2])
+    assert places(chunks) == [(n, 5) for n in range(5)] * 2
+    assert len(set(contexts(chunks))) == 2
+    assert registry.get(contexts(chunks)[0]) == tuple(parents[0].page_content.split("\n"))
+
+
+def test_metadata_of_the_user_and_of_the_splitter_stays(registry):
+    inner = RecursiveCharacterTextSplitter(chunk_size=10, chunk_overlap=0, add_start_index=True)
+    parent = Document(page_content="one two three", metadata={"source": "f", "page": 3})
+    chunks = ContextualTextSplitter(inner, registry=registry).split_documents([parent])
+    assert [chunk.metadata["start_index"] for chunk in chunks] == [0, 8]
+    assert {chunk.metadata["page"] for chunk in chunks} == {3}
+    assert parent.metadata == {"source": "f", "page": 3}
+
+
+def test_pages_of_a_file_make_one_context(line_splitter):
+    pages = [
+        Document(page_content="a\nb", metadata={"file": "x", "page": 0}),
+        Document(page_content="other", metadata={"file": "y", "page": 0}),
+        Document(page_content="c", metadata={"file": "x", "page": 1}),
+        Document(page_content="note"),
+    ]
+    chunks = line_splitter(context_by="file").split_documents(pages)
+    assert [chunk.page_content for chunk in chunks] == ["a", "b", "c", "other", "note"]
+    assert places(chunks) == [(0, 3), (1, 3), (2, 3), (0, 1), (0, 1)]
+    assert [chunk.metadata["source_id"] for chunk in chunks[:4]] == ["x", "x", "x", "y"]
+    by_function = line_splitter(context_by=lambda d: d.metadata.get("file")).split_documents(pages)
+    assert contexts(by_function) == contexts(chunks)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "id_", "expected"),
+    [
+        ({"source_id": "mine", "source": "f"}, "i", "mine"),
+        ({"source": "f"}, "i", "f"),
+        ({}, "i", "i"),
+        ({"source": ""}, "i", "i"),
+    ],
+)
+def test_source_id_is_the_steadiest_name_at_hand(line_splitter, metadata, id_, expected):
+    (chunk,) = line_splitter().split_documents(
+        [Document(page_content="a", metadata=metadata, id=id_)]
+    )
+    assert chunk.metadata["source_id"] == expected
+
+
+def test_source_id_is_that_of_the_whole_context(line_splitter):
+    pages = [
+        Document(page_content="a", metadata={"file": "x", "source": f"page {number}"})
+        for number in range(2)
+    ]
+    chunks = line_splitter(context_by="file").split_documents(pages)
+    assert [chunk.metadata["source_id"] for chunk in chunks] == ["x", "x"]
+
+
+def test_source_id_without_any_name_is_a_hash_of_the_text(line_splitter):
+    one, other, again = line_splitter().split_documents(
+        [Document(page_content=text) for text in ("a", "b", "a")]
+    )
+    assert one.metadata["source_id"] == again.metadata["source_id"] != other.metadata["source_id"]
+
+
+def test_source_id_key_is_configurable(line_splitter, parents):
+    chunks = line_splitter(source_id_key="origin").split_documents(parents[:1])
+    assert {chunk.metadata["origin"] for chunk in chunks} == {"a"}
+    assert "source_id" not in chunks[0].metadata
+
+
+def test_context_id_changes_with_any_sibling_their_order_and_the_fingerprint(
+    line_splitter, embeddings
+):
+    def of(text, **options):
+        return contexts(line_splitter(**options).split_documents([Document(page_content=text)]))[0]
+
+    shorter = embeddings.model_copy(update={"dimensions": 8})
+    windowed = embeddings.model_copy(update={"window_tokens": 16})
+    ids = [of("a\nb"), of("b\na"), of("a\nc"), of("a\nb\nc"), of("ab")]
+    ids += [of("a\nb", embeddings=made) for made in (embeddings, shorter, windowed)]
+    assert len(set(ids)) == len(ids)
+    assert of("a\nb") == ids[0]
+
+
+def test_it_goes_into_a_chain_sync_and_async(line_splitter, parents):
+    splitter = line_splitter()
+    step = RunnableLambda(splitter.transform_documents, afunc=splitter.atransform_documents)
+    chain = step | RunnableLambda(places)
+    assert chain.invoke(parents[:1]) == [(n, 5) for n in range(5)]
+    assert asyncio.run(chain.ainvoke(parents[:1])) == [(n, 5) for n in range(5)]
+
+
+def test_empty_documents_give_no_chunks(line_splitter):
+    assert line_splitter().split_documents([Document(page_content="")]) == []
+    assert line_splitter().split_documents([]) == []
+
+
+def test_the_default_splitter_cuts_by_tokens_without_overlap(embeddings, registry):
+    text = "\n\n".join(
+        f"Paragraph {n}. " + "It says one thing, and then another. " * 12 for n in range(9)
+    )
+    chunks = ContextualTextSplitter(embeddings=embeddings, registry=registry).split_documents(
+        [Document(page_content=text)]
+    )
+    counts = embeddings.embedder.backend.tokenize([chunk.page_content for chunk in chunks])
+    assert 64 < max(chunk.count for chunk in counts) <= 128
+    assert sum(len(chunk.page_content) for chunk in chunks) <= len(text)
+    rough = ContextualTextSplitter(registry=registry).split_documents(
+        [Document(page_content=text)]
+    )
+    assert max(len(chunk.page_content) for chunk in rough) <= 512
+
+
+def test_chunks_of_a_foreign_splitter_can_be_stamped(registry):
+    parts = MarkdownHeaderTextSplitter([("#", "title")]).split_text("# One\nfirst\n# Two\nsecond")
+    chunks = stamp_context(parts, source_id="notes.md", registry=registry)
+    assert places(chunks) == [(0, 2), (1, 2)]
+    assert [chunk.metadata["title"] for chunk in chunks] == ["One", "Two"]
+    assert registry.get(contexts(chunks)[0]) == ("first", "second")
+    assert "context_id" not in parts[0].metadata
+
+
+def test_the_registry_keeps_what_was_used_last_within_its_bytes():
+    registry = ContextRegistry(max_bytes=400)
+    registry.register("a", ["x" * 50])
+    registry.register("b", ["x" * 50])
+    registry.register("a", ["x" * 60])
+    assert registry.get("a")
+    registry.register("c", ["x" * 150])
+    assert (registry.get("a") is not None, registry.get("b")) == (True, None)
+    assert registry.bytes <= 400
+    registry.register("d", ["x" * 50])
+    assert registry.get("a")
+    registry.register("e", ["x" * 50])
+    assert (registry.get("a") is not None, registry.get("c")) == (True, None)
+    registry.register("huge", ["x" * 1000])
+    assert registry.get("huge") is None
+    assert len(registry) == 3
+    registry.max_bytes = 0
+    registry.register("f", ["x"])
+    assert (len(registry), registry.bytes) == (0, 0)
