@@ -3,7 +3,6 @@
 `python stream.py embed - -o out.parquet` takes the command line's own arguments.
 """
 
-from collections import deque
 from dataclasses import replace
 
 from machine import peak_memory
@@ -15,11 +14,9 @@ from ctxembed.testing import FakeBackend
 DOCUMENTS, CHUNKS, WIDTH = 20_000, 10, 1024
 
 
-def open_fake(settings: object) -> FakeBackend:
+def open_fake(*_: object) -> FakeBackend:
     """Return a fake as wide as a real model, which keeps nothing of what went through."""
-    backend = FakeBackend(replace(FakeBackend().spec, dimensions=WIDTH))
-    backend.batches = deque(maxlen=0)
-    return backend
+    return FakeBackend(replace(FakeBackend().spec, dimensions=WIDTH), record=False)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from ctxembed.backends.config import check_pooling, is_pplx, read_config, spec_from_config
+from ctxembed.backends.config import (
+    check_pooling,
+    is_pplx,
+    read_config,
+    spec_from_config,
+    with_prompts,
+)
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 PPLX = {
@@ -105,5 +111,18 @@ def test_the_list_of_modules_says_where_the_pooling_lies(tmp_path):
         check_pooling(tmp_path, "auto")
     modules[1] = {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     write(tmp_path / "modules.json", modules)
-    with pytest.raises(ConfigurationError, match="another layer"):
-        check_pooling(tmp_path, "auto")
+    for pooling in ("auto", "mean"):
+        with pytest.raises(ConfigurationError, match="another layer"):
+            check_pooling(tmp_path, pooling)
+
+
+@pytest.mark.parametrize("name", ["document", "passage"])
+def test_prompts_are_prefixes(tmp_path, name):
+    """An asymmetric encoder says what stands before queries and documents."""
+    spec = spec_from_config({"hidden_size": 8}, "here", 2)
+    assert with_prompts(spec, tmp_path) == spec
+    prompts = {"query": "query: ", name: "passage: ", "odd": 3}
+    write(tmp_path / "config_sentence_transformers.json", {"prompts": prompts})
+    found = with_prompts(spec, tmp_path)
+
+    assert (found.query_prefix, found.document_prefix) == ("query: ", "passage: ")

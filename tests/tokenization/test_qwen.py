@@ -1,20 +1,14 @@
 """The vocabulary of the pplx models: ids as their own encode path gives them."""
 
-from importlib.resources import files
-
 import pytest
 
 pytest.importorskip("tokenizers")
 
-from tokenizers import AddedToken, normalizers
+from tokenizers import Tokenizer
 
 from ctxembed.backends.tokenization import from_tokenizer, window_ids
 from ctxembed.planning import Window
 
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 SEPARATOR = 151643
 
 CARD_CHUNKS = [
@@ -31,15 +25,9 @@ CARD_IDS = [
 
 
 @pytest.fixture(scope="module")
-def qwen():
-    """The public vocabulary, turned into a fast tokenizer as transformers does it."""
-    from transformers.convert_slow_tokenizer import TikTokenConverter
-
-    ranks = files("dashscope") / "resources" / "qwen.tiktoken"
-    made = TikTokenConverter(vocab_file=str(ranks), pattern=PATTERN).converted()
-    made.normalizer = normalizers.NFC()
-    made.add_special_tokens([AddedToken("<|endoftext|>", special=True)])
-    return from_tokenizer(made, "<|endoftext|>")
+def qwen(qwen_tokenizer_json):
+    """The public vocabulary."""
+    return from_tokenizer(Tokenizer.from_str(qwen_tokenizer_json), "<|endoftext|>")
 
 
 def test_a_document_has_the_ids_that_the_model_itself_would_give_it(qwen):

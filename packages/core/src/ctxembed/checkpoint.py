@@ -16,6 +16,7 @@ _SMALL = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
+    "config_sentence_transformers.json",
     "modules.json",
     "1_Pooling/config.json",
 )

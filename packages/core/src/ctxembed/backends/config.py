@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,20 +106,46 @@ def _pplx(config: Mapping[str, Any], name: str, width: int, tokens: int) -> Mode
 def check_pooling(directory: Path, pooling: Pooling) -> None:
     """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
 
-    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean.
+    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Another
+    layer on top of the mean is refused in any case: nothing here would apply it.
 
     Raises:
         ConfigurationError: gives the reason and the way round it.
     """
+    modules = _modules(directory)
+    if any(kind == "Dense" for kind, _ in modules):
+        message = (
+            f"{directory} puts another layer (Dense) on top of its pooled vectors, which no backend "
+            "here applies. Hint: take a model without."
+        )
+        raise ConfigurationError(message)
     if pooling == "mean":
         return
-    reason = next((why for why in map(_objection, _modules(directory)) if why), None)
+    reason = next((why for why in map(_objection, modules) if why), None)
     if reason is not None:
         message = (
             f"{directory} {reason}: means over a chunk's tokens are not what it was trained for. "
             'Hint: take a mean-pooled model, or insist with pooling="mean".'
         )
         raise ConfigurationError(message)
+
+
+def with_prompts(spec: ModelSpec, directory: Path) -> ModelSpec:
+    """Return the record with the prefixes that a sentence-transformers checkpoint was trained with.
+
+    `config_sentence_transformers.json` names prompts; "query" is the query's, "document" or
+    "passage" the document's.
+    """
+    values = read_json(directory / "config_sentence_transformers.json")
+    prompts = values.get("prompts") if isinstance(values, dict) else None
+    if not isinstance(prompts, dict):
+        return spec
+    texts = {name: text for name, text in prompts.items() if isinstance(text, str)}
+    return replace(
+        spec,
+        query_prefix=texts.get("query", ""),
+        document_prefix=texts.get("document", texts.get("passage", "")),
+    )
 
 
 def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -136,8 +163,6 @@ def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _objection(module: tuple[str, dict[str, Any]]) -> str | None:
     kind, values = module
-    if kind == "Dense":
-        return "puts another layer on top of its pooled vectors"
     if kind != "Pooling":
         return None
     modes = [

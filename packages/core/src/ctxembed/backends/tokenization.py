@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from ctxembed.backends.config import read_json
-from ctxembed.errors import ModelLoadError
+from ctxembed.errors import InputError, ModelLoadError
 from ctxembed.planning import TokenizedChunk, Window
 
 Span = tuple[int, int]
@@ -83,7 +83,7 @@ def window_ids(
 
 def _ids(chunk: TokenizedChunk) -> Sequence[int]:
     if chunk.ids is None:
-        raise ValueError("a local backend needs the token ids of every chunk")
+        raise InputError("a local backend needs the token ids of every chunk.")
     return chunk.ids
 
 

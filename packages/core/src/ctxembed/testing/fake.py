@@ -32,8 +32,8 @@ _SPEC = ModelSpec(
 class FakeBackend:
     """A backend without a model: a token is a word, a vector is a hash of a chunk and its siblings.
 
-    `batches` holds every batch that was embedded. `fault` is called with each batch first: what it
-    raises goes out, and an array list that it returns takes the place of the rows.
+    `batches` holds every batch that was embedded, unless `record` is off. `fault` is called with each
+    batch first: what it raises goes out, and an array list that it returns takes the place of the rows.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class FakeBackend:
         *,
         fault: Callable[[Batch], list[Array] | None] | None = None,
         delay: float = 0.0,
+        record: bool = True,
     ) -> None:
         self.spec = spec
         self.limits = limits or Limits(batch_tokens=2048)
@@ -53,6 +54,7 @@ class FakeBackend:
         self.closed = 0
         self._fault = fault
         self._delay = delay
+        self._record = record
         self._lock = Lock()
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
@@ -66,8 +68,9 @@ class FakeBackend:
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return the rows of every window, or what `fault` says."""
-        with self._lock:
-            self.batches.append(batch)
+        if self._record:
+            with self._lock:
+                self.batches.append(batch)
         given = self._fault(batch) if self._fault else None
         if given is not None:
             return given

@@ -12,6 +12,7 @@ from ctxembed.backends.config import (
     first_position,
     read_config,
     spec_from_config,
+    with_prompts,
 )
 from ctxembed.backends.onnx.backend import Loaded, OnnxBackend
 from ctxembed.backends.onnx.files import (
@@ -86,6 +87,7 @@ def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelS
     digest = checkpoint_digest(directory)
     loaded = share(("onnx", directory.resolve(), digest, gpu), open_model)
     spec = spec_from_config(config, settings.model, loaded.tokenizer.specials)
+    spec = with_prompts(spec, directory)
     if settings.spec is not None:
         if spec.dimensions != settings.spec.dimensions:
             wide = settings.spec.dimensions

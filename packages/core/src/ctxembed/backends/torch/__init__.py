@@ -9,6 +9,7 @@ from ctxembed.backends.config import (
     read_config,
     read_json,
     spec_from_config,
+    with_prompts,
 )
 from ctxembed.backends.queue import share
 from ctxembed.backends.torch.backend import TorchBackend
@@ -44,6 +45,7 @@ def load(settings: Settings) -> Backend:
         identity(directory, dtype, device), lambda: load_model(directory, config, dtype, device)
     )
     spec = spec_from_config(config, settings.model, loaded.tokenizer.specials)
+    spec = with_prompts(spec, directory)
     if settings.spec is not None:
         if spec.dimensions != settings.spec.dimensions:
             wanted = settings.spec.dimensions

@@ -9,6 +9,7 @@ from ctxembed.settings import Settings, known_models
 
 _FILES = [
     "config.json",
+    "config_sentence_transformers.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "modules.json",
