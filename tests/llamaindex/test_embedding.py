@@ -135,6 +135,9 @@ def test_a_key_is_in_no_dict_pickle_repr_payload_or_event_and_is_passed_to_open(
     for model in (given, copy.deepcopy(given), ContextualEmbedding()):
         with pytest.raises(BackendError):
             model.get_query_embedding("a")
+    with pytest.raises(ValidationError) as info:
+        ContextualEmbedding(api_key="pplx-secret-1", dimensions=0)
+    assert "secret" not in str(info.value)
     assert asked == [{"api_key": "pplx-secret-1"}, {"api_key": "pplx-secret-1"}, {}]
 
 
@@ -181,6 +184,15 @@ def test_threads_open_one_embedder(monkeypatch, embedding):
     for thread in threads:
         thread.join()
     assert opened == [1]
+
+
+def test_closing_lets_go_and_the_next_use_opens_anew(fake):
+    given = ContextualEmbedding(model_name="fake")
+    before = given.get_query_embedding("a")
+    given.close()
+    given.close()
+    assert fake.closed == 1
+    assert given.get_query_embedding("a") == before
 
 
 async def test_queries_and_flat_texts_are_independent(embedding, contextual, is_right):

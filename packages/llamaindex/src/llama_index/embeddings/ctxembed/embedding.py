@@ -182,6 +182,10 @@ class ContextualEmbedding(BaseEmbedding):
             end(await asyncio.to_thread(_set_embeddings, readings, arrays))
         return nodes
 
+    def close(self) -> None:
+        """Let go of weights and connections; the next use opens them anew."""
+        self._opened.close()
+
     def _read(self, nodes: Sequence[BaseNode]) -> list[Reading]:
         groups = sibling_groups(nodes)
         if self.missing_siblings == "error":

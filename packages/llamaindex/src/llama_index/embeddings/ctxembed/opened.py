@@ -32,6 +32,12 @@ class Opened:
         """Return the embedder for the settings where it is open already."""
         return self._found.get((settings, api_key))
 
+    def close(self) -> None:
+        """Close what is open; the next use opens anew."""
+        with self._lock:
+            while self._found:
+                self._found.popitem()[1].close()
+
     def __reduce__(self) -> tuple[type[Opened], tuple[()]]:
         return Opened, ()
 
