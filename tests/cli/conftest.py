@@ -19,7 +19,7 @@ from ctxembed.testing import FakeBackend
 def pause(batch):
     time.sleep({seconds})
 
-embedder.open_backend = lambda settings: FakeBackend(fault=pause)
+embedder.open_backend = lambda *_: FakeBackend(fault=pause)
 from ctxembed.cli import main
 main()
 """
@@ -29,7 +29,7 @@ main()
 def fake(monkeypatch):
     """The backend that every command of this test opens."""
     backend = FakeBackend()
-    monkeypatch.setattr(embedder, "open_backend", lambda settings: backend)
+    monkeypatch.setattr(embedder, "open_backend", lambda *_: backend)
     return backend
 
 

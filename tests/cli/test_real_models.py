@@ -37,7 +37,7 @@ def test_embed_and_search_with_the_embedded_model(invoke, lines):
 
 
 def truncated(folder):
-    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "config.json").write_text('{"model_type": "bert", "hidden_size": 8}')
     (folder / "model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
 
 

@@ -7,7 +7,7 @@ import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for path in (ROOT / "README.md", ROOT / "docs") if path.exists()]
+SOURCES = [ROOT / "README.md", ROOT / "docs", *sorted(ROOT.glob("packages/*/README.md"))]
 PAGES = {
     str(path.relative_to(ROOT)): list(blocks)
     for path, blocks in groupby(find_examples(*SOURCES), lambda block: block.path)

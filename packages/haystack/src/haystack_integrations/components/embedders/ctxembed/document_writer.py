@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026-present the ctxembed authors
+#
+# SPDX-License-Identifier: Apache-2.0
+"""`ContextualDocumentWriter`: replaces the chunks of a source, and leaves nothing stale behind.
+
+Every duplicate policy of a store leaves stale vectors or orphans when a source changes: its chunks get
+other ids, or keep them with vectors of a text that is no more.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal, Self
+
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.document_stores.types import DocumentStore, DuplicatePolicy
+
+from ctxembed import ConfigurationError, InputError
+from haystack_integrations.components.embedders.ctxembed.sources import (
+    MissingGroup,
+    Source,
+    check_documents,
+    sources_of,
+)
+
+Filters = dict[str, Any]
+
+
+@component
+class ContextualDocumentWriter:
+    """Writes the chunks of whole sources, and deletes what the store still has of their former chunks.
+
+    A call is checked first: every chunk has its embedding, and the chunks of a source count from 0
+    without gaps. Then the chunks are written, and the rows of the same sources that are not in the call
+    are deleted. A write that fails leaves the former rows; running again repairs. Documents without a
+    source are written by their id. A source that has no chunks left has to be deleted by hand.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from haystack.document_stores.in_memory import InMemoryDocumentStore
+    from haystack_integrations.components.embedders.ctxembed import ContextualDocumentWriter
+
+    store = InMemoryDocumentStore()
+    writer = ContextualDocumentWriter(store)
+    meta = {"source_id": "tale", "split_id": 0}
+    writer.run([Document(content="The king fell ill.", meta=meta, embedding=[1.0, 0.0])])
+    changed = [Document(content="The queen fell ill.", meta=meta, embedding=[0.0, 1.0])]
+    print(writer.run(changed))
+
+    # {'documents_written': 1, 'documents_deleted': 1}
+    ```
+    """
+
+    def __init__(
+        self,
+        document_store: DocumentStore,
+        *,
+        source_key: str = "source_id",
+        order_key: str | None = "split_id",
+        missing_group: MissingGroup = "single",
+        partial: Literal["error", "append"] = "error",
+    ) -> None:
+        """Create the component.
+
+        :param document_store: The store; it has to filter and delete, unless `partial="append"`.
+        :param source_key:
+            The meta field that names the source of a chunk. Take one that stays when the source changes:
+            a path, or the `source_id` of documents with ids of their own.
+        :param order_key:
+            The meta field that counts the chunks of a source from 0. `None` goes without that check.
+        :param missing_group:
+            A document without a source is written by its id (`"single"`) or is an `"error"`.
+        :param partial:
+            A source without some of its chunks is an `"error"`. `"append"` writes what is there, checks
+            no order and deletes nothing.
+        :raises ConfigurationError: The store can't filter or delete.
+        """
+        self.document_store = document_store
+        self.source_key = source_key
+        self.order_key = order_key
+        self.missing_group = missing_group
+        self.partial = partial
+        needed = ["write_documents"]
+        if partial == "error":
+            needed += ["filter_documents", "delete_documents"]
+        for method in needed:
+            if not callable(getattr(document_store, method, None)):
+                raise self._unable(method)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialize the component to a dictionary.
+
+        :returns: Dictionary with every parameter.
+        """
+        return default_to_dict(
+            self,
+            document_store=self.document_store,
+            source_key=self.source_key,
+            order_key=self.order_key,
+            missing_group=self.missing_group,
+            partial=self.partial,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Deserialize the component from a dictionary.
+
+        :param data: Dictionary that `to_dict` gave.
+        :returns: The component.
+        """
+        return default_from_dict(cls, data)
+
+    @component.output_types(documents_written=int, documents_deleted=int)
+    def run(self, documents: list[Document]) -> dict[str, int]:
+        """Write the chunks of whole sources in place of their former ones.
+
+        :param documents: Documents with embeddings; all chunks of a source in one call.
+        :returns:
+            A dictionary with the following keys:
+            - `documents_written`: The documents written.
+            - `documents_deleted`: The former rows of the same sources that were deleted.
+        :raises InputError:
+            A chunk without embedding, an id that is there twice, or a source with gaps; nothing was
+            changed.
+        :raises ConfigurationError: The store can't filter or delete.
+        """
+        filters = self._check(documents)
+        if not documents:
+            return _counts(0, [])
+        store = self.document_store
+        try:
+            former = store.filter_documents(filters) if filters else []
+            written = store.write_documents(documents, policy=DuplicatePolicy.OVERWRITE)
+            stale = _stale(former, documents)
+            if stale:
+                store.delete_documents(stale)
+        except NotImplementedError as error:
+            raise self._unable("filter_documents or delete_documents") from error
+        return _counts(written, stale)
+
+    @component.output_types(documents_written=int, documents_deleted=int)
+    async def run_async(self, documents: list[Document]) -> dict[str, int]:
+        """Like `run`, without blocking the event loop; a store without async methods works in a thread.
+
+        :param documents: Documents with embeddings; all chunks of a source in one call.
+        :returns: What `run` returns.
+        """
+        store: Any = self.document_store
+        names = ("filter_documents", "write_documents", "delete_documents")
+        if not all(hasattr(store, f"{name}_async") for name in names):
+            return await asyncio.to_thread(self.run, documents)
+        filters = self._check(documents)
+        if not documents:
+            return _counts(0, [])
+        try:
+            former = await store.filter_documents_async(filters) if filters else []
+            written = await store.write_documents_async(
+                documents, policy=DuplicatePolicy.OVERWRITE
+            )
+            stale = _stale(former, documents)
+            if stale:
+                await store.delete_documents_async(stale)
+        except NotImplementedError as error:
+            raise self._unable("filter_documents or delete_documents") from error
+        return _counts(written, stale)
+
+    def close(self) -> None:
+        """Let go of what the store holds, where it has something to close."""
+        if hasattr(self.document_store, "close"):
+            self.document_store.close()
+
+    async def close_async(self) -> None:
+        """Let go of what the store holds, where it has something to close asynchronously."""
+        if hasattr(self.document_store, "close_async"):
+            await self.document_store.close_async()
+
+    def _check(self, documents: list[Document]) -> Filters | None:
+        """Return the filter for the former rows of the sources, None where none may be deleted."""
+        check_documents(documents, type(self).__name__)
+        whole = self.partial == "error"
+        sources = sources_of(
+            documents,
+            source_key=self.source_key,
+            order_key=self.order_key if whole else None,
+            missing_group=self.missing_group,
+        )
+        _check_rows(documents, self.source_key)
+        for source in sources:
+            _check_whole(source)
+        keys = [source.key for source in sources if source.key is not None]
+        return self._filters(keys) if whole and keys else None
+
+    def _filters(self, keys: Sequence[Hashable]) -> Filters:
+        field = f"meta.{self.source_key}"
+        if len(keys) == 1:
+            return {"field": field, "operator": "==", "value": keys[0]}
+        return {"field": field, "operator": "in", "value": list(keys)}
+
+    def _unable(self, method: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{type(self.document_store).__name__} has no working {method}, so the former rows of a "
+            'source cannot be found and deleted. Hint: partial="append" only writes; delete the '
+            "former rows with the store's own client before."
+        )
+
+
+def _check_rows(documents: Sequence[Document], source_key: str) -> None:
+    for document in documents:
+        if not document.embedding:
+            message = (
+                f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
+                "ContextualDocumentEmbedder before the writer; sources that it failed on have to be "
+                "taken out whole."
+            )
+            raise InputError(message, key=_name(document, source_key))
+    (identity, count), *_ = Counter(d.id for d in documents).most_common(1) or [("", 0)]
+    if count > 1:
+        first = next(document for document in documents if document.id == identity)
+        message = (
+            f"{count} documents have the id {identity!r}, and a store keeps one of them; nothing was "
+            "written. Hint: equal chunks get ids of their own from split_id in meta."
+        )
+        raise InputError(message, key=_name(first, source_key))
+
+
+def _check_whole(source: Source) -> None:
+    if source.problem is not None:
+        message = (
+            f"{source.problem}, so this is not the whole source and nothing was written. Hint: give "
+            'all its chunks in one call; partial="append" adds to what the store has.'
+        )
+        raise InputError(message, key=source.name)
+
+
+def _name(document: Document, source_key: str) -> str:
+    return str(document.meta.get(source_key, document.id))
+
+
+def _stale(former: Sequence[Document], documents: Sequence[Document]) -> list[str]:
+    present = {document.id for document in documents}
+    return [document.id for document in former if document.id not in present]
+
+
+def _counts(written: int, stale: Sequence[str]) -> dict[str, int]:
+    return {"documents_written": written, "documents_deleted": len(stale)}

@@ -1,0 +1,86 @@
+"""The same documents through every framework and through the bare core: the same vectors.
+
+A route takes documents (lists of chunks) and settings, and returns the vectors chunk by chunk; its
+query takes a text. A framework is one entry of `ROUTES`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from ctxembed import Embedder, to_floats
+
+Vectors = list[list[float]]
+DOCUMENTS = [
+    ["The king fell ill.", "He sent for his three sons.", "Terms apply."],
+    ["The tenant pays.", "Terms apply.", "Terms apply.", "Ça coûte 3 €. 王は病気だ。"],
+    ["One line."],
+    [f"Article {number} of the law." for number in range(12)],
+]
+QUERY = "Who sent for his sons?"
+
+
+class Route(NamedTuple):
+    """How a framework embeds documents and a query."""
+
+    documents: Callable[..., list[Vectors]]
+    query: Callable[..., list[float]]
+
+
+def haystack_documents(documents, **settings):
+    pytest.importorskip("haystack")
+    from haystack import Document
+
+    from haystack_integrations.components.embedders.ctxembed import ContextualDocumentEmbedder
+
+    embedder = ContextualDocumentEmbedder(**settings, progress_bar=False)
+    given = [
+        Document(content=chunk, meta={"source_id": str(number), "split_id": place})
+        for number, document in enumerate(documents)
+        for place, chunk in enumerate(document)
+    ]
+    rows = iter(embedder.run(given)["documents"])
+    return [[next(rows).embedding for _ in document] for document in documents]
+
+
+def haystack_query(text, **settings):
+    pytest.importorskip("haystack")
+    from haystack_integrations.components.embedders.ctxembed import ContextualTextEmbedder
+
+    return ContextualTextEmbedder(**settings).run(text)["embedding"]
+
+
+ROUTES = {
+    "haystack": Route(haystack_documents, haystack_query),
+}
+
+SETTINGS = {
+    "default": {},
+    "short": {"dimensions": 24},
+    "mixed": {"context_weight": 0.5},
+    "windows": {"window_tokens": 24, "overlap_tokens": 8},
+}
+
+
+@pytest.fixture(params=ROUTES)
+def route(request):
+    return ROUTES[request.param]
+
+
+@pytest.fixture(params=SETTINGS)
+def settings(request, pplx_checkpoint):
+    model = {"model": str(pplx_checkpoint), "backend": "torch", "dtype": "float32"}
+    return model | SETTINGS[request.param]
+
+
+def test_documents_get_the_vectors_of_the_core(route, settings):
+    with Embedder.open(**settings, normalize=True) as core:
+        expected = [to_floats(rows) for rows in core.embed_documents(DOCUMENTS)]
+    assert route.documents(DOCUMENTS, **settings) == expected
+
+
+def test_a_query_gets_the_vector_of_the_core(route, settings):
+    with Embedder.open(**settings, normalize=True) as core:
+        (expected,) = to_floats(core.embed_query(QUERY)[None])
+    assert route.query(QUERY, **settings) == expected

@@ -1,0 +1,237 @@
+"""What the writer checks, writes and deletes, and what a failure leaves behind."""
+
+import pytest
+from haystack import Document
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.document_stores.types import DuplicatePolicy
+
+from ctxembed import InputError
+from ctxembed.errors import ConfigurationError
+from haystack_integrations.components.embedders.ctxembed import ContextualDocumentWriter
+
+
+def rows(source, *texts, start=0):
+    return [
+        Document(
+            content=text,
+            meta={"source_id": source, "split_id": place},
+            embedding=[float(place), 1.0],
+        )
+        for place, text in enumerate(texts, start)
+    ]
+
+
+def contents(store):
+    return sorted((d.meta.get("source_id", ""), d.content) for d in store.filter_documents())
+
+
+class Plain:
+    """A store of the protocol's methods only: no async twins; can be told to fail."""
+
+    def __init__(self):
+        self.store = InMemoryDocumentStore()
+        self.calls = []
+        self.fail_after = None
+
+    def filter_documents(self, filters=None):
+        self.calls.append(("filter", filters))
+        return self.store.filter_documents(filters)
+
+    def write_documents(self, documents, policy=DuplicatePolicy.NONE):
+        self.calls.append(("write", policy))
+        if self.fail_after is not None:
+            self.store.write_documents(documents[: self.fail_after], policy)
+            raise ConnectionError("gone")
+        return self.store.write_documents(documents, policy)
+
+    def delete_documents(self, document_ids):
+        self.calls.append(("delete", document_ids))
+        self.store.delete_documents(document_ids)
+
+
+@pytest.fixture(params=[InMemoryDocumentStore, Plain])
+def store(request):
+    return request.param()
+
+
+async def test_a_changed_source_replaces_the_former_one_and_no_other(call, store):
+    writer = ContextualDocumentWriter(store)
+    first = [*rows("a", "a1", "a2", "a3"), *rows("b", "b1", "b2")]
+    assert await call(writer, documents=first) == {"documents_written": 5, "documents_deleted": 0}
+    changed = rows("a", "a1", "changed")
+    assert await call(writer, documents=changed[::-1]) == {
+        "documents_written": 2,
+        "documents_deleted": 2,
+    }
+    assert contents(store) == [("a", "a1"), ("a", "changed"), ("b", "b1"), ("b", "b2")]
+
+
+async def test_many_sources_are_replaced_in_one_call(call, store):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[*rows("a", "1", "2"), *rows("b", "1", "2"), *rows("c", "1")])
+    found = await call(writer, documents=[*rows("a", "new"), *rows("b", "1", "new")])
+    assert found == {"documents_written": 3, "documents_deleted": 3}
+    assert contents(store) == [("a", "new"), ("b", "1"), ("b", "new"), ("c", "1")]
+
+
+async def test_writing_the_same_again_changes_nothing(call, store):
+    writer = ContextualDocumentWriter(store)
+    given = rows("a", "1", "2")
+    await call(writer, documents=given)
+    assert await call(writer, documents=given) == {"documents_written": 2, "documents_deleted": 0}
+    assert store.filter_documents() == given
+
+
+async def test_equal_ids_take_the_new_vectors(call, store):
+    writer = ContextualDocumentWriter(store)
+    meta = {"source_id": "a", "split_id": 0}
+    for vector in ([1.0], [2.0]):
+        given = Document(id="x", content="same", meta=meta, embedding=vector)
+        await call(writer, documents=[given])
+    assert [document.embedding for document in store.filter_documents()] == [[2.0]]
+
+
+async def test_a_chunk_that_moves_to_another_source_stays(call, store):
+    writer = ContextualDocumentWriter(store)
+
+    def chunk(identity, source, place):
+        meta = {"source_id": source, "split_id": place}
+        return Document(id=identity, content=identity, meta=meta, embedding=[1.0])
+
+    await call(writer, documents=[chunk("1", "a", 0), chunk("2", "a", 1), chunk("3", "b", 0)])
+    await call(writer, documents=[chunk("1", "a", 0), chunk("3", "b", 0), chunk("2", "b", 1)])
+    assert contents(store) == [("a", "1"), ("b", "2"), ("b", "3")]
+
+
+async def test_a_write_that_fails_half_way_leaves_the_source_whole(call):
+    store = Plain()
+    writer = ContextualDocumentWriter(store)
+    former = rows("a", "1", "2", "3")
+    await call(writer, documents=former)
+    store.fail_after = 2
+    changed = rows("a", "one", "two", "3", "four")
+    with pytest.raises(ConnectionError):
+        await call(writer, documents=changed)
+    left = {document.id for document in store.filter_documents()}
+    assert {document.id for document in former} <= left
+    store.fail_after = None
+    await call(writer, documents=changed)
+    assert sorted(d.content for d in store.filter_documents()) == ["3", "four", "one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (rows("a", "x", start=1), "split_id 0 is missing"),
+        ([*rows("a", "x"), *rows("a", "z", start=2)], "split_id 1 is missing"),
+        ([*rows("a", "x"), *rows("a", "y")], "split_id 0 is one too many"),
+        ([Document(content="x", meta={"source_id": "a"}, embedding=[1.0])], "no chunk has"),
+        ([Document(content="x", meta={"source_id": "a", "split_id": 0})], "has no embedding"),
+        (rows("a", "x") * 2, "2 documents have the id"),
+    ],
+)
+async def test_what_is_not_a_whole_source_changes_nothing(call, store, given, problem):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[*rows("a", "1", "2"), *rows("ok", "1")])
+    before = store.filter_documents()
+    with pytest.raises(InputError, match=problem) as caught:
+        await call(writer, documents=[*rows("ok", "2"), *given])
+    assert caught.value.key == "a"
+    assert "nothing was written" in str(caught.value)
+    assert store.filter_documents() == before
+
+
+async def test_a_part_of_a_source_can_be_appended(call, store):
+    writer = ContextualDocumentWriter(store, partial="append")
+    await call(writer, documents=rows("a", "1", "2"))
+    found = await call(writer, documents=rows("a", "4", start=3))
+    assert found == {"documents_written": 1, "documents_deleted": 0}
+    assert contents(store) == [("a", "1"), ("a", "2"), ("a", "4")]
+    with pytest.raises(InputError, match="no embedding"):
+        await call(writer, documents=[Document(content="x")])
+
+
+async def test_documents_without_a_source_are_written_by_their_id(call, store):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[Document(content="1", embedding=[1.0]), *rows("a", "x")])
+    await call(writer, documents=[Document(content="2", embedding=[1.0])])
+    assert contents(store) == [("", "1"), ("", "2"), ("a", "x")]
+
+
+async def test_documents_without_a_source_can_be_refused(call, store):
+    writer = ContextualDocumentWriter(store, missing_group="error")
+    with pytest.raises(InputError, match="source_id"):
+        await call(writer, documents=[Document(content="1", embedding=[1.0])])
+    assert not store.filter_documents()
+
+
+async def test_another_field_can_name_the_source(call, store):
+    writer = ContextualDocumentWriter(store, source_key="file_path", order_key=None)
+    for texts in (["1", "2"], ["new"]):
+        given = [
+            Document(content=text, meta={"file_path": "x.md"}, embedding=[1.0]) for text in texts
+        ]
+        await call(writer, documents=given)
+    assert [document.content for document in store.filter_documents()] == ["new"]
+
+
+async def test_nothing_to_write_asks_the_store_for_nothing(call):
+    store = Plain()
+    found = await call(ContextualDocumentWriter(store), documents=[])
+    assert found == {"documents_written": 0, "documents_deleted": 0}
+    assert not store.calls
+
+
+async def test_rows_are_found_first_and_deleted_last(call):
+    store = Plain()
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", "1"))
+    store.calls.clear()
+    await call(writer, documents=rows("a", "2"))
+    names = [name for name, _ in store.calls]
+    assert names == ["filter", "write", "delete"]
+    assert store.calls[1][1] is DuplicatePolicy.OVERWRITE
+
+
+@pytest.mark.parametrize("method", ["filter_documents", "delete_documents"])
+def test_a_store_that_lacks_a_method_is_refused_at_once(method):
+    methods = {name: getattr(Plain, name) for name in vars(Plain) if name != method}
+    store = type("Lacking", (), methods)()
+    with pytest.raises(ConfigurationError, match=f'Lacking has no working {method}.*"append"'):
+        ContextualDocumentWriter(store)
+    ContextualDocumentWriter(store, partial="append").run(rows("a", "1"))
+
+
+async def test_a_store_that_cannot_filter_says_so_before_a_write(call):
+    class Blind(Plain):
+        def filter_documents(self, filters=None):
+            raise NotImplementedError
+
+    store = Blind()
+    with pytest.raises(ConfigurationError, match="Blind has no working filter_documents"):
+        await call(ContextualDocumentWriter(store), documents=rows("a", "1"))
+    assert not store.calls
+
+
+async def test_anything_but_a_list_of_documents_is_a_type_error(call, store):
+    with pytest.raises(TypeError, match="list of Documents"):
+        await call(ContextualDocumentWriter(store), documents="text")
+
+
+async def test_closing_closes_the_store():
+    closed = []
+
+    class Closing(Plain):
+        def close(self):
+            closed.append("sync")
+
+        async def close_async(self):
+            closed.append("async")
+
+    writer = ContextualDocumentWriter(Closing())
+    writer.close()
+    await writer.close_async()
+    assert closed == ["sync", "async"]
+    plain = ContextualDocumentWriter(Plain())
+    plain.close()
+    await plain.close_async()
