@@ -1,0 +1,265 @@
+"""`ContextualEmbedding`: LlamaIndex's embedding model, and the transformation that sees siblings.
+
+LlamaIndex shows an embedding the nodes in one place only, as a transformation. There they are grouped,
+ordered and embedded with their siblings. Its other methods get flat texts, which are independent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, Literal, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from llama_index.core.schema import BaseNode, MetadataMode
+
+from ctxembed import ConfigurationError, Embedder, EmbedError, Settings, to_floats
+from ctxembed.encoding import Array
+from ctxembed.settings import (
+    DEFAULT_MODEL,
+    BackendChoice,
+    Dtype,
+    EmptyChunks,
+    LongChunks,
+    Pooling,
+)
+from llama_index.embeddings.ctxembed.events import embedding_events
+from llama_index.embeddings.ctxembed.opened import Opened
+from llama_index.embeddings.ctxembed.reading import Reading, read
+from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
+
+logger = logging.getLogger(__name__)
+
+
+class ContextualEmbedding(BaseEmbedding):
+    """Embeds nodes with the others of their document, and queries, through `ctxembed`.
+
+    Give it to an index as `embed_model` and put it last among the `transformations` too: there it
+    groups nodes by source document and hierarchy level, orders them, and sets `node.embedding`.
+
+    Its fields are those of `ctxembed.Settings` (`model` is `model_name` here) and:
+
+    Attributes:
+        metadata_mode: Which metadata the model reads before a node's text.
+        metadata_once: Metadata that all nodes of a document share is read once, as a chunk of its
+            own in front, and not before every text.
+        missing_siblings: Nodes whose neighbours are not in the call are an "error", or "ignore" embeds
+            those that are.
+        api_key: For a remote API, where it goes before the environment's. It is left out of `to_dict`
+            and of pickles: worker processes take the key from their environment.
+
+    Light to make: weights load on first use and are shared by all that ask for the same. May be used
+    from many threads and tasks. Vectors have length 1 unless `normalize=False`.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+
+    model_name: str = DEFAULT_MODEL
+    backend: BackendChoice = "auto"
+    revision: str | None = None
+    device: str | None = None
+    dtype: Dtype = "auto"
+    dimensions: int | None = None
+    encoding: Literal["int8", "binary", "float"] = "int8"
+    normalize: bool = True
+    window_tokens: int | None = None
+    overlap_tokens: int | None = None
+    context_weight: float | None = None
+    long_chunks: LongChunks = "error"
+    empty: EmptyChunks = "error"
+    pooling: Pooling = "auto"
+    query_prefix: str | None = None
+    document_prefix: str | None = None
+    batch_tokens: int | None = None
+    base_url: str | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    concurrency: int | None = None
+    tokenizer: str | None = None
+
+    metadata_mode: MetadataMode = MetadataMode.EMBED
+    metadata_once: bool = False
+    missing_siblings: Literal["error", "ignore"] = "error"
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    embed_batch_size: int = Field(default=2048, gt=0, le=2048)
+
+    _opened: Opened = PrivateAttr(default_factory=Opened)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex serialises the class."""
+        return "ContextualEmbedding"
+
+    @field_validator("embeddings_cache")
+    @classmethod
+    def _refuse_cache(cls, cache: object) -> object:
+        if cache is not None:
+            raise ConfigurationError(
+                "embeddings_cache finds vectors by a text alone, and a contextual vector depends on its "
+                "siblings too. Hint: leave it out; an IngestionPipeline's own cache works."
+            )
+        return cache
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        _ = self.settings
+        return self
+
+    @property
+    def settings(self) -> Settings:
+        """What the embedder is opened with."""
+        names = {field.name for field in fields(Settings)} - {"model"}
+        return Settings(model=self.model_name, **{name: getattr(self, name) for name in names})
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that changes a vector: of the weights in memory, else of those on disk."""
+        settings = self.settings
+        embedder = self._opened.find(settings, self._key())
+        return settings.fingerprint() if embedder is None else embedder.fingerprint
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """Return every setting and the fingerprint, which sees files that changed under one name."""
+        return super().to_dict(**kwargs) | {"fingerprint": self.fingerprint}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **kwargs: Any) -> Self:
+        """Return the embedding that `to_dict` gave, without a key."""
+        given = {name: value for name, value in data.items() if name != "fingerprint"}
+        return super().from_dict(given, **kwargs)
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Set the embedding of every node, whether it has one or not, and return the nodes.
+
+        Keyword arguments are what an index was called with; `show_progress` draws a bar.
+
+        Raises:
+            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            BackendError: the model gave no vectors.
+        """
+        if not nodes:
+            return nodes
+        readings = self._read(nodes)
+        embedder = self._open()
+        if self.rate_limiter is not None:
+            for _ in readings:
+                self.rate_limiter.acquire()
+        with embedding_events(self, [reading.texts for reading in readings]) as end:
+            with _named(readings):
+                arrays = embedder.embed_documents(
+                    [reading.chunks for reading in readings],
+                    progress=bool(kwargs.get("show_progress")),
+                )
+            end(_set_embeddings(readings, arrays))
+        return nodes
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Like calling it, without blocking the event loop."""
+        if not nodes:
+            return nodes
+        readings = await asyncio.to_thread(self._read, nodes)
+        embedder = await asyncio.to_thread(self._open)
+        if self.rate_limiter is not None:
+            for _ in readings:
+                await self.rate_limiter.async_acquire()
+        with embedding_events(self, [reading.texts for reading in readings]) as end:
+            with _named(readings):
+                arrays = await embedder.aembed_documents(
+                    [reading.chunks for reading in readings],
+                    progress=bool(kwargs.get("show_progress")),
+                )
+            end(await asyncio.to_thread(_set_embeddings, readings, arrays))
+        return nodes
+
+    def close(self) -> None:
+        """Let go of weights and connections; the next use opens them anew."""
+        self._opened.close()
+
+    def _read(self, nodes: Sequence[BaseNode]) -> list[Reading]:
+        groups = sibling_groups(nodes)
+        if self.missing_siblings == "error":
+            check_complete(groups)
+        return [
+            read(group, self.metadata_mode, metadata_once=self.metadata_once) for group in groups
+        ]
+
+    def _open(self) -> Embedder:
+        return self._opened.get(self.settings, self._key())
+
+    def _key(self) -> str | None:
+        return None if self.api_key is None else self.api_key.get_secret_value()
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return to_floats(self._open().embed_queries([query]))[0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        embedder = await asyncio.to_thread(self._open)
+        return to_floats(await embedder.aembed_queries([query]))[0]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        self._warn_once(texts)
+        return _flat(self._open().embed_documents([[text] for text in texts]))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        self._warn_once(texts)
+        embedder = await asyncio.to_thread(self._open)
+        return _flat(await embedder.aembed_documents([[text] for text in texts]))
+
+    def _warn_once(self, texts: Sequence[str]) -> None:
+        if len(texts) > 1 and not self._opened.warned:
+            self._opened.warned = True
+            logger.warning(
+                "%d texts came without their documents and are embedded each alone, without context. "
+                "Hint: put this embedding last among the transformations too. (Said once.)",
+                len(texts),
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+
+
+def _set_embeddings(
+    readings: Sequence[Reading], arrays: Sequence[Array]
+) -> list[list[list[float]]]:
+    """Give every node its row, and return the rows a document."""
+    vectors = [reading.rows(array) for reading, array in zip(readings, arrays, strict=True)]
+    for reading, rows in zip(readings, vectors, strict=True):
+        for node, row in zip(reading.nodes, rows, strict=True):
+            node.embedding = row
+    return vectors
+
+
+@contextmanager
+def _named(readings: Sequence[Reading]) -> Iterator[None]:
+    """Put the source document's id into an error that knows only its position."""
+    try:
+        yield
+    except EmbedError as error:
+        if error.document is not None:
+            reading = readings[error.document]
+            error.key = reading.key or reading.nodes[0].node_id
+            if error.chunk is not None and reading.header:
+                error.chunk -= 1
+        raise
+
+
+def _flat(arrays: Sequence[Array]) -> list[list[float]]:
+    return [row for rows in arrays for row in to_floats(rows)]

@@ -1,0 +1,122 @@
+"""`ContextualNodeParser`: any node parser, with what nodes must remember of their siblings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Self
+
+from llama_index.core.bridge.pydantic import Field, field_serializer, model_validator
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, SentenceSplitter
+from llama_index.core.schema import BaseNode, Document
+
+from ctxembed import ConfigurationError
+from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
+from llama_index.embeddings.ctxembed.siblings import sibling_groups
+from llama_index.embeddings.ctxembed.stamp import remove_stamp, stamp
+
+_INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
+
+
+def _sentences() -> NodeParser:
+    """Return the default: chunks that don't overlap, since each sees its neighbours anyway."""
+    return SentenceSplitter(chunk_overlap=0)
+
+
+class ContextualNodeParser(NodeParser):
+    """Splits with another parser, and stamps every node with its siblings' hash, place and number.
+
+    The stamp is metadata that neither the embedding model nor the LLM reads. It keeps an ingestion
+    cache from answering with vectors of another grouping, puts shuffled nodes in order, and shows when
+    siblings are missing.
+
+    Attributes:
+        inner: The parser that splits; settings for it are set on it.
+        embed_model: Where given, nodes are embedded too, in one step with splitting.
+    """
+
+    inner: NodeParser = Field(default_factory=_sentences)
+    embed_model: ContextualEmbedding | None = None
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex serialises the class."""
+        return "ContextualNodeParser"
+
+    @model_validator(mode="after")
+    def _refuse_unread(self) -> Self:
+        for name in _INNER_ONLY:
+            default = type(self).model_fields[name].default
+            if getattr(self, name) != default:
+                message = f"{name} is the splitting parser's business. Hint: set it on inner."
+                raise ConfigurationError(message)
+        return self
+
+    @field_serializer("inner")
+    def _dump_inner(self, inner: NodeParser) -> dict[str, Any]:
+        """Return the parser's own fields, not only those that all parsers have: a cache's key."""
+        dumped = inner.to_dict()
+        if isinstance(inner, HierarchicalNodeParser):  # whose own dump forgets them
+            parsers = inner.node_parser_map.items()
+            dumped["node_parser_map"] = {name: parser.to_dict() for name, parser in parsers}
+        return dumped
+
+    @field_serializer("embed_model")
+    def _dump_embed_model(self, model: ContextualEmbedding | None) -> dict[str, Any] | None:
+        return None if model is None else model.to_dict()
+
+    def get_nodes_from_documents(
+        self,
+        documents: Sequence[Document],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 - as LlamaIndex has it
+        **_: Any,
+    ) -> list[BaseNode]:
+        """Split documents and stamp the nodes, and embed them where there is an `embed_model`.
+
+        Further keyword arguments are what an index was called with, and are not passed on.
+
+        Raises:
+            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            BackendError: the model gave no vectors.
+        """
+        nodes = self._split(documents, show_progress=show_progress)
+        if self.embed_model is not None:
+            self.embed_model(nodes, show_progress=show_progress)
+        return nodes
+
+    async def aget_nodes_from_documents(
+        self,
+        documents: Sequence[Document],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 - as LlamaIndex has it
+        **_: Any,
+    ) -> list[BaseNode]:
+        """Like `get_nodes_from_documents`, without blocking the event loop.
+
+        Splits with the parser's sync method in a thread: the async one of `HierarchicalNodeParser`
+        returns documents unsplit.
+        """
+        nodes = await asyncio.to_thread(self._split, documents, show_progress=show_progress)
+        if self.embed_model is not None:
+            await self.embed_model.acall(nodes, show_progress=show_progress)
+        return nodes
+
+    def _parse_nodes(
+        self,
+        nodes: Sequence[BaseNode],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 - as LlamaIndex has it
+        **_: Any,
+    ) -> list[BaseNode]:
+        return self._split(nodes, show_progress=show_progress)
+
+    def _split(self, documents: Sequence[BaseNode], *, show_progress: bool) -> list[BaseNode]:
+        payload: dict[str, Any] = {EventPayload.DOCUMENTS: documents}
+        with self.callback_manager.event(CBEventType.NODE_PARSING, payload=payload) as event:
+            nodes = self.inner(documents, show_progress=show_progress)
+            for node in nodes:
+                remove_stamp(node)
+            fingerprint = "" if self.embed_model is None else self.embed_model.fingerprint
+            for group in sibling_groups(nodes):
+                stamp(group.nodes, group.key or "", str(group.level), fingerprint)
+            event.on_end(payload={EventPayload.NODES: nodes})
+        return nodes

@@ -1,0 +1,60 @@
+"""What a node parser writes into a node's metadata about its siblings, and reads back.
+
+LlamaIndex's caches and hashes see text and metadata, never the siblings: these three keys put them
+there. Neither the embedding model nor the LLM reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llama_index.core.schema import BaseNode, MetadataMode
+
+from ctxembed import sibling_fingerprint
+
+CONTEXT_ID = "context_id"
+CONTEXT_INDEX = "context_index"
+CONTEXT_SIZE = "context_size"
+KEYS = (CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE)
+
+
+class Stamp(NamedTuple):
+    """Which siblings a node has, its place among them from 0, and how many they are."""
+
+    id: str
+    place: int
+    size: int
+
+
+def read_stamp(node: BaseNode) -> Stamp | None:
+    """Return what `stamp` wrote, None where it didn't."""
+    match [node.metadata.get(key) for key in KEYS]:
+        case [str(id_), int(place), int(size)]:
+            return Stamp(id_, place, size)
+    return None
+
+
+def remove_stamp(node: BaseNode) -> None:
+    """Take a stamp off, such as one inherited from a node that was split further."""
+    if any(key in node.metadata for key in KEYS):
+        node.metadata = {k: v for k, v in node.metadata.items() if k not in KEYS}
+
+
+def stamp(members: Sequence[BaseNode], *origin: str) -> None:
+    """Write the hash of all siblings and of where they come from into each, with place and number."""
+    texts = [node.get_content(MetadataMode.ALL) for node in members]
+    context_id = sibling_fingerprint([*origin, *texts])
+    for index, node in enumerate(members):
+        node.metadata = {
+            **node.metadata,
+            CONTEXT_ID: context_id,
+            CONTEXT_INDEX: index,
+            CONTEXT_SIZE: len(members),
+        }
+        node.excluded_embed_metadata_keys = _with_keys(node.excluded_embed_metadata_keys)
+        node.excluded_llm_metadata_keys = _with_keys(node.excluded_llm_metadata_keys)
+
+
+def _with_keys(excluded: Sequence[str]) -> list[str]:
+    return [*excluded, *(key for key in KEYS if key not in excluded)]
