@@ -79,6 +79,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "--ignore=tests/docs", *session.posargs)
 
 
+@nox.session(name="tests-stores")
+def tests_stores(session: nox.Session) -> None:
+    """What reaches real vector stores, by every way in, is right by value."""
+    install(session, "--group", "tests", "--group", "stores", *EVERY_EXTRA, *EVERY_ADAPTER)
+    install(session, "--no-deps", *REFERENCES)
+    session.run("pytest", "tests/langchain/stores", "-m", "", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every Python block of the README and the documentation prints what it claims."""
@@ -129,7 +137,7 @@ def build(session: nox.Session, package: str, folder: Path) -> Path:
 @nox.session(reuse_venv=False)
 def pins(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions of everything that install together."""
-    names = ("tests", "frameworks", "docs", "lint", "types", "bench", "wheels", "pins")
+    names = ("tests", "frameworks", "stores", "docs", "lint", "types", "bench", "wheels", "pins")
     groups = [argument for name in names for argument in ("--group", name)]
     session.install(*groups, *EVERY_EXTRA, *EVERY_ADAPTER)
     session.install("--no-deps", *REFERENCES)

@@ -115,9 +115,3 @@ def fake():
         return made, backend
 
     return make
-
-
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "stores: runs on a real vector store, with packages of its own"
-    )
