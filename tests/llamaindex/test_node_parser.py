@@ -1,7 +1,6 @@
 """`ContextualNodeParser` around the parsers of LlamaIndex."""
 
 import pickle
-from importlib.util import find_spec
 
 import pytest
 from llama_index.core import Document
@@ -32,13 +31,13 @@ PARSERS = {
     "window": SentenceWindowNodeParser.from_defaults,
     "token": lambda: TokenTextSplitter(chunk_size=24, chunk_overlap=0),
     "markdown": MarkdownNodeParser,
-    "html": lambda: HTMLNodeParser(tags=["p"]),
+    "html": lambda: HTMLNodeParser(tags=["h1", "p"]),
     "json": JSONNodeParser,
     "hierarchical": lambda: HierarchicalNodeParser.from_defaults([64, 24], chunk_overlap=0),
 }
 TEXTS = {
     "markdown": MARKDOWN,
-    "html": "<p>First part.</p><p>Second part.</p>",
+    "html": "<h1>Title</h1><p>First part.</p>",
     "json": '[{"a": 1}, {"a": 2}]',
 }
 
@@ -86,10 +85,15 @@ def test_every_node_knows_its_siblings_and_nobody_reads_that(case):
     assert len(together) == levels * len(documents)
 
 
-@pytest.mark.skipif(find_spec("tree_sitter_language_pack") is None, reason="no parser for code")
 def test_code_is_split_and_stamped(embedding, contextual, is_right):
+    tree_sitter = pytest.importorskip("tree_sitter")
+    grammar = pytest.importorskip("tree_sitter_python")
+    inner = CodeSplitter(
+        language="python",
+        parser=tree_sitter.Parser(tree_sitter.Language(grammar.language())),
+        max_chars=40,
+    )
     code = "\n\n\n".join(f"def function_{n}():\n    return {n}" for n in range(3))
-    inner = CodeSplitter(language="python", chunk_lines=2, chunk_lines_overlap=0, max_chars=60)
     nodes = ContextualNodeParser(inner=inner, embed_model=embedding)([Document(text=code)])
     assert len(nodes) > 1
     for node, right in zip(nodes, contextual([node.text for node in nodes]), strict=True):
