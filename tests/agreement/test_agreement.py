@@ -51,8 +51,64 @@ def haystack_query(text, **settings):
     return ContextualTextEmbedder(**settings).run(text)["embedding"]
 
 
+def langchain_documents(documents, **settings):
+    pytest.importorskip("langchain_core")
+    from langchain_core.documents import Document
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    from langchain_ctxembed import ContextualEmbeddings, ContextualVectorStore, stamp_context
+
+    embeddings = ContextualEmbeddings(**settings)
+    inner = InMemoryVectorStore(embeddings)
+    stamped = [
+        stamp_context([Document(page_content=chunk) for chunk in document], source_id=str(number))
+        for number, document in enumerate(documents)
+    ]
+    ids = ContextualVectorStore(inner).add_documents([c for chunks in stamped for c in chunks])
+    rows = iter(ids)
+    return [[inner.store[next(rows)]["vector"] for _ in document] for document in documents]
+
+
+def langchain_query(text, **settings):
+    pytest.importorskip("langchain_core")
+    from langchain_ctxembed import ContextualEmbeddings
+
+    return ContextualEmbeddings(**settings).embed_query(text)
+
+
+def llamaindex_documents(documents, **settings):
+    pytest.importorskip("llama_index.core")
+    from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+
+    nodes = [
+        TextNode(
+            text=chunk,
+            start_char_idx=place,
+            relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=str(number))},
+        )
+        for number, document in enumerate(documents)
+        for place, chunk in enumerate(document)
+    ]
+    rows = iter(llamaindex_embedding(settings)(nodes))
+    return [[next(rows).embedding for _ in document] for document in documents]
+
+
+def llamaindex_query(text, **settings):
+    pytest.importorskip("llama_index.core")
+    return llamaindex_embedding(settings).get_query_embedding(text)
+
+
+def llamaindex_embedding(settings):
+    from llama_index.embeddings.ctxembed import ContextualEmbedding
+
+    given = {name: value for name, value in settings.items() if name != "model"}
+    return ContextualEmbedding(model_name=settings["model"], **given)
+
+
 ROUTES = {
     "haystack": Route(haystack_documents, haystack_query),
+    "langchain": Route(langchain_documents, langchain_query),
+    "llamaindex": Route(llamaindex_documents, llamaindex_query),
 }
 
 SETTINGS = {
