@@ -71,6 +71,16 @@ def test_one_document_allows_no_claim():
     assert "nothing is sure" in verdict(same, same, same, documents=1, own=False)
 
 
+def test_few_documents_allow_no_advice():
+    """Two documents drawn anew say nothing of others, however narrow the intervals."""
+    sure = Estimate(0.1, 0.1, 0.1)
+    same = figures(sure, sure)
+    sentence = verdict(same, same, same, documents=2, own=False)
+
+    assert "too few to tell" in sentence
+    assert "take" not in sentence
+
+
 def test_a_model_without_context_says_so():
     """A context_weight of 0 leaves only the neighbours to compare."""
     sentence = verdict_alone(figures(UP, FLAT), documents=5)

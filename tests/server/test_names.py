@@ -47,6 +47,7 @@ def test_an_unrecognised_checkpoint_answers_all_official_ids_on_their_routes():
     for spec in (PLAIN_06, PLAIN_4):
         assert {spec.name, *spec.aliases} <= set(names.at(EMBEDDINGS))
     assert len(names.routes()) == 8
+    assert "minilm" in names_for(find_model("minilm"), 0.5).at(EMBEDDINGS)
 
 
 def test_a_model_that_gives_no_context_answers_no_contextual_route():

@@ -14,7 +14,7 @@ from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
-from ctxembed.settings import Settings
+from ctxembed.settings import Settings, known_models
 
 
 @runtime_checkable
@@ -59,6 +59,14 @@ _MODULES = {
 }
 
 
+_INSTEAD = {
+    "torch": (
+        f'; models known by name are {known_models()}, of which "minilm" needs no torch, and on a '
+        "machine without a GPU a CPU build of torch should be installed first"
+    )
+}
+
+
 def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
     """Return the backend that the settings name; its libraries are imported only here."""
     name = settings.resolve_backend()
@@ -72,7 +80,7 @@ def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
         if error.name is None or error.name.partition(".")[0] == "ctxembed":
             raise
         message = (
-            f"the {name} backend needs {error.name}, which isn't installed. "
+            f"the {name} backend needs {error.name}, which isn't installed{_INSTEAD.get(name, '')}. "
             f'Run: python -m pip install "ctxembed[{name}]"'
         )
         raise MissingDependencyError(message) from error

@@ -39,6 +39,8 @@ def doctor() -> None:
     advice = _missing(installed)
     if installed["torch"]:
         advice = [*_torch(), *advice]
+    else:
+        _section("Speed", {"not measured": "that needs torch"})
     print("\nAdvice")
     for line in advice or ["nothing is missing"]:
         print(f"  {line}")

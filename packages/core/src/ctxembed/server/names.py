@@ -1,7 +1,8 @@
 """Which model ids a server answers, and on which route.
 
 A checkpoint of the table answers its own ids only: a 0.6b never poses as a 4b. Any other answers the
-four official ids, so that clients that know no others can use it.
+four official ids, so that clients that know no others can use it, and its own
+name where the table has it.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def names_for(spec: ModelSpec, context_weight: float, aliases: Iterable[str] = (
     def ids(*, contextual: bool) -> tuple[str, ...]:
         specs = OFFICIAL if known is None else (known,)
         found = [each for each in specs if each.contextual == contextual]
-        return (*(i for each in found for i in (*each.aliases, each.name)), *added)
+        own = (spec.name,) if known is None and find_model(spec.name) else ()
+        return (*(i for each in found for i in (*each.aliases, each.name)), *own, *added)
 
     if known is not None:
         mine = ids(contextual=known.contextual)

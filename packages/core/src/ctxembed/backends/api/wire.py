@@ -137,7 +137,8 @@ def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
         if len(row.embedding) != size:
             message = (
                 f"a vector of {dimensions} dimensions has {size} bytes as {WIRE_FORMATS[form]}, "
-                f"and {len(row.embedding)} came back."
+                f"and {len(row.embedding)} came back. Hint: a server of your own may have a model of "
+                "another width; pass that as dimensions."
             )
             raise ResponseError(message)
     joined = b"".join(row.embedding for row in rows)

@@ -7,6 +7,9 @@ import math
 from ctxembed.cli.demo.intervals import Direction
 from ctxembed.cli.demo.result import Figures
 
+FEW_DOCUMENTS = 5
+"""Below so many, drawing documents anew says nothing of documents that aren't there."""
+
 Story = dict[Direction, str]
 
 _RANKING: Story = {
@@ -33,6 +36,9 @@ def verdict(
     ndcg, mrr = gain["nDCG@10"], gain["MRR@10"]
     if math.isnan(ndcg.low):
         where = f"With {documents} document there are no intervals, so nothing is sure"
+        return f"{where}: nDCG@10 {ndcg.value:+.3f} and MRR@10 {mrr.value:+.3f} with context."
+    if documents < FEW_DOCUMENTS:
+        where = f"{documents} documents are too few to tell, whatever the intervals say"
         return f"{where}: nDCG@10 {ndcg.value:+.3f} and MRR@10 {mrr.value:+.3f} with context."
     link = "and" if mrr.direction == ndcg.direction else "but"
     effect = (
