@@ -25,6 +25,7 @@ from ctxembed import (
     RateLimitError,
     ResponseError,
     Settings,
+    group,
 )
 from ctxembed.encoding import encode, mix, quantize_tanh
 from ctxembed.planning import layout_for, plan_document
@@ -124,6 +125,29 @@ def test_a_query_is_alone_and_has_its_own_prefix():
     assert all(batch.prefix is None for batch in backend.batches)
     embedder.embed_documents([["one", "two"]])
     assert backend.batches[-1].prefix.text == "D: "
+
+
+def test_a_prefix_takes_room_and_counts():
+    """What stands before every window leaves less for chunks, and is read each time."""
+    settings = Settings(document_prefix="D D D D", window_tokens=20, overlap_tokens=0)
+    backend = FakeBackend(UNTRAINED)
+    embedder = Embedder(backend, settings)
+    embedder.embed_documents([["w " * 36]])
+
+    assert embedder.usage.tokens == 36 + 4
+    with pytest.raises(DocumentTooLongError):
+        embedder.embed_documents([["w " * 37]])
+    with pytest.raises(ConfigurationError, match="document_prefix has 40 tokens"):
+        Embedder(backend, Settings(document_prefix="D " * 40))
+
+
+def test_no_repr_holds_text():
+    """Chunks, groups and windows show their numbers only."""
+    backend = FakeBackend()
+    Embedder(backend).embed_documents([["secret words"]])
+    shown = repr([backend.batches, backend.tokenize(["secret words"]), group([("k", "secret")])])
+
+    assert "secret" not in shown
 
 
 def test_zero_rows_stand_in_for_empty_chunks():

@@ -189,6 +189,13 @@ def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded)
         assert list(range(len(windows))) == [n for batch in batches for n in batch]
 
 
+def test_a_prefix_counts_for_every_window():
+    """Ten windows of 1 token behind 9 each are two batches of 50 tokens."""
+    windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(10)]
+
+    assert [5, 5] == [len(b) for b in pack(windows, Limits(batch_tokens=50), prefix_tokens=9)]
+
+
 def test_batches_are_shared_out_among_places():
     """Where 4 batches may be under way, 100,000 tokens are 4 of about 25,000 and not 1."""
     windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(100)]

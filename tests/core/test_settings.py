@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 from dataclasses import fields
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -98,6 +99,35 @@ def directory(path, weights=b"x" * 9000, name="model.safetensors", config="{}"):
     return Settings(model=str(path)).fingerprint()
 
 
+def test_fingerprint_knows_numbers_and_not_their_spelling():
+    """1 and 1.0 are one weight, and name the default."""
+    assert Settings().fingerprint() == Settings(context_weight=1).fingerprint()
+
+
+def test_fingerprint_of_everything_that_loads(tmp_path):
+    """Which shards the index names, prompts, special tokens, pooling, and an ONNX graph's data."""
+    directory(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    files = (
+        "model.safetensors.index.json",
+        "config_sentence_transformers.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+        "modules.json",
+        "1_Pooling/config.json",
+        "weights.bin",
+        "model.onnx_data",
+    )
+    (tmp_path / "1_Pooling").mkdir()
+    seen = {Settings(model=str(tmp_path)).fingerprint()}
+    for name in files:
+        for content in ("{}", '{"a": 1}'):
+            (tmp_path / name).write_text(content)
+            seen.add(Settings(model=str(tmp_path)).fingerprint())
+
+    assert len(seen) == 1 + 2 * len(files)
+
+
 def test_fingerprint_of_a_directory(tmp_path):
     """The same files elsewhere are the same model; other weights of the same size are not."""
     first = directory(tmp_path / "one")
@@ -162,6 +192,13 @@ def test_settings_travel(settings):
         ({"window_tokens": 0}, "window_tokens"),
         ({"overlap_tokens": -1}, "overlap_tokens"),
         ({"context_weight": 1.1}, "context_weight"),
+        ({"context_weight": "0.5"}, "context_weight"),
+        ({"normalize": "no"}, "normalize"),
+        ({"normalize": 1}, "normalize"),
+        ({"query_prefix": 5}, "query_prefix"),
+        ({"document_prefix": "bad \ud800"}, "document_prefix"),
+        ({"device": 3}, "device"),
+        ({"model": Path("dir")}, "model is text"),
         ({"context_weight": float("nan")}, "context_weight"),
         ({"long_chunks": "truncate"}, "long_chunks"),
         ({"empty": "skip"}, "empty"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ctxembed import Embedder
+from ctxembed.backends import queue
 from ctxembed.backends.torch import attention, linear
 from ctxembed.backends.torch.linear import choose, make_linear, product
 
@@ -88,6 +89,14 @@ def test_an_entry_point_that_changed_is_not_used(
     monkeypatch.setattr(linear, "product", changed)
 
     assert choose("cpu", torch.float32) == "torch"
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared():
+    """Each test loads for itself: a model that another one still holds has another kind of layers."""
+    queue._LOADED.clear()
+    yield
+    queue._LOADED.clear()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -142,7 +142,7 @@ def plan_block(
         else:
             read.append(numbers)
             windows += planned
-    members = pack(windows, backend.limits)
+    members = pack(windows, backend.limits, recipe.prefix.count if recipe.prefix else 0)
     batches = [
         Batch(tuple(windows[number] for number in numbers), recipe.form, recipe.prefix)
         for numbers in members

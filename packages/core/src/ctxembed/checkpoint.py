@@ -17,9 +17,11 @@ _SMALL = (
     "special_tokens_map.json",
     "vocab.txt",
     "config_sentence_transformers.json",
+    "model.safetensors.index.json",
     "modules.json",
     "1_Pooling/config.json",
 )
+_NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 
@@ -42,15 +44,17 @@ def checkpoint_digest(directory: Path) -> str:
         path = directory / name
         if path.is_file():
             digest.update(name.encode() + path.read_bytes())
-    external = [
-        path
-        for pattern in ("*.onnx_data*", "*.onnx.data*")
-        for path in (*directory.glob(pattern), *directory.glob(f"onnx/{pattern}"))
-    ]
-    weights = [*weight_files(directory, "safetensors"), *weight_files(directory, "onnx")]
-    for path in sorted([*weights, *external]):
+    onnx = weight_files(directory, "onnx")
+    external = _external_data(directory) if onnx else []
+    for path in sorted({*weight_files(directory, "safetensors"), *onnx, *external}):
         _add_weights(digest, directory, path)
     return digest.hexdigest()
+
+
+def _external_data(directory: Path) -> list[Path]:
+    """Return files beside ONNX graphs that may hold their weights: their names are the graph's."""
+    beside = (path for folder in (directory, directory / "onnx") for path in folder.glob("*"))
+    return [path for path in beside if path.is_file() and path.suffix not in _NO_WEIGHTS]
 
 
 def _add_weights(digest: blake2b, directory: Path, path: Path) -> None:

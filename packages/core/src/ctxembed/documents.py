@@ -7,7 +7,7 @@ What the chunks are and where their borders lie is the caller's business.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, TypeVar
 
@@ -23,7 +23,7 @@ Position = tuple[int, int]
 class Groups:
     """Documents in first-seen order, the key of each, and the place of every item."""
 
-    documents: list[list[str]]
+    documents: list[list[str]] = field(repr=False)
     keys: list[Hashable]
     positions: list[Position]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from ctxembed.encoding import Form
@@ -27,9 +27,9 @@ LEAST_SHARE = 2048
 class TokenizedChunk:
     """A chunk's text, its number of tokens, and the token ids where the backend knows them."""
 
-    text: str
+    text: str = field(repr=False)
     count: int
-    ids: Sequence[int] | None = None
+    ids: Sequence[int] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,12 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
         message = f"window_tokens is {window} and {spec.name} takes {limit} at the most."
         raise ConfigurationError(message)
     window = min(window, limit)
+    if window < 1:
+        message = (
+            f"document_prefix has {prefix_tokens} tokens, which leaves no room for chunks in the "
+            f"{spec.max_tokens} that {spec.name} reads."
+        )
+        raise ConfigurationError(message)
     overlap = settings.overlap_tokens
     overlap = spec.overlap(window) if overlap is None else overlap
     if overlap >= window:
@@ -246,16 +252,17 @@ def _pieces(ids: Sequence[int], limit: int) -> list[TokenizedChunk]:
     return [TokenizedChunk("", stop - start, ids[start:stop]) for start, stop in pairwise(borders)]
 
 
-def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
+def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> list[list[int]]:
     """Return the numbers of the windows of each batch, within the limits.
 
-    A window that alone exceeds `batch_tokens` is a batch alone. Windows stay in order, except with
-    `limits.padded`, where longer ones go first. Where several batches may be under way at once, they are
-    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
+    `prefix_tokens` stand before each window. A window that alone exceeds `batch_tokens` is a batch
+    alone. Windows stay in order, except with `limits.padded`, where longer ones go first. Where several
+    batches may be under way at once, they are made small enough to give each place one of equal size:
+    fewer leave places idle, more wait twice.
     """
     most = limits.batch_tokens
     if limits.concurrency > 1 and windows:
-        sizes = [window.tokens for window in windows]
+        sizes = [window.tokens + prefix_tokens for window in windows]
         most = min(most, max(sum(sizes) // limits.concurrency + max(sizes), LEAST_SHARE))
     order = list(range(len(windows)))
     if limits.padded:
@@ -264,7 +271,8 @@ def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
     tokens = chunks = 0
     for number in order:
         window = windows[number]
-        cost = windows[batches[-1][0]].tokens if limits.padded and batches else window.tokens
+        longest = windows[batches[-1][0]] if limits.padded and batches else window
+        cost = longest.tokens + prefix_tokens
         full = not batches or (
             len(batches[-1]) + 1 > limits.documents
             or tokens + cost > most
@@ -273,7 +281,7 @@ def pack(windows: Sequence[Window], limits: Limits) -> list[list[int]]:
         if full:
             batches.append([])
             tokens = chunks = 0
-            cost = window.tokens
+            cost = window.tokens + prefix_tokens
         batches[-1].append(number)
         tokens += cost
         chunks += len(window.chunks)

@@ -19,10 +19,10 @@ from collections.abc import (
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from threading import Lock
+from threading import Event, Lock
 from typing import Literal
 
-from ctxembed.backends import Backend
+from ctxembed.backends import STOPPED, Backend
 from ctxembed.blocks import Block, Outcome, Recipe, Texts, check_rows, finish_block, plan_block
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, NonFiniteError
@@ -72,7 +72,10 @@ class Runner:
         """Yield an array or error a document, in order."""
         under_way: deque[tuple[Block, list[Future[list[Outcome]]]]] = deque()
         gathering = _Gathering(self._backend.limits)
-        pool = ThreadPoolExecutor(self._backend.limits.concurrency, "ctxembed-batch")
+        stopped = Event()
+        pool = ThreadPoolExecutor(
+            self._backend.limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,)
+        )
 
         def finished() -> list[Outcome]:
             block, mine = under_way.popleft()
@@ -92,6 +95,7 @@ class Runner:
             while under_way:
                 yield from finished()
         finally:
+            stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     async def astream(  # noqa: C901 - the three steps share what is under way

@@ -46,6 +46,7 @@ _AT_LEAST = {
     "max_retries": 0,
     "concurrency": 1,
 }
+_TEXTS = ("revision", "device", "query_prefix", "document_prefix", "base_url", "tokenizer")
 _FROM_SPEC = ("dimensions", "window_tokens", "context_weight", "query_prefix", "document_prefix")
 _NOT_IN_VECTORS = {
     "base_url",
@@ -81,7 +82,8 @@ class Settings:
         empty: A chunk without text is an "error", or a "zero" row that the model never sees.
         pooling: "mean" insists on mean pooling for a checkpoint that says otherwise.
         query_prefix: Put before every query; None takes the model's own.
-        document_prefix: Put before every window of a document; None takes the model's own.
+        document_prefix: Put before every window of a document; None takes the model's own. It is
+            tokenised by itself, which with byte-level BPE may differ from text and prefix together.
         batch_tokens: Tokens in one model call or request; None lets the backend choose.
         base_url: Where the API is, with or without `/v1`; None takes `PERPLEXITY_BASE_URL`, or the
             vendor's.
@@ -116,7 +118,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse values that no model could take."""
-        if not isinstance(self.model, str) or not self.model.strip():
+        if not isinstance(self.model, str):
+            kind = type(self.model).__name__
+            raise ConfigurationError(
+                f"model is text, got {kind}. Hint: str(path) for a directory."
+            )
+        if not self.model.strip():
             message = (
                 "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
             )
@@ -125,10 +132,8 @@ class Settings:
             _check_choice(name, getattr(self, name), choices)
         for name, least in _AT_LEAST.items():
             _check_whole(name, getattr(self, name), least)
-        weight = self.context_weight
-        if weight is not None and not 0 <= weight <= 1:
-            message = f"context_weight is a share from 0 to 1, got {weight!r}."
-            raise ConfigurationError(message)
+        _check_text(self)
+        object.__setattr__(self, "context_weight", _share(self.context_weight))
         timeout = self.timeout
         if timeout is not None and not 0 < timeout < float("inf"):
             raise ConfigurationError(f"timeout is in seconds and above 0, got {timeout!r}.")
@@ -216,7 +221,7 @@ class Settings:
             for name in _FROM_SPEC:
                 if values[name] is None:
                     values[name] = getattr(spec, name)
-            if values["overlap_tokens"] is None:
+            if values["overlap_tokens"] is None and not values["document_prefix"]:
                 values["overlap_tokens"] = spec.overlap(values["window_tokens"])
         values["backend"] = self.resolve_backend()
         values["counter"] = self.counter
@@ -233,6 +238,31 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ConfigurationError(message)
     message = f"{name} is one of {', '.join(map(repr, choices))}, got {value!r}."
     raise ConfigurationError(message)
+
+
+def _share(weight: float | None) -> float | None:
+    """Return the weight as one kind of number: 1 and 1.0 are the same setting."""
+    if weight is None:
+        return None
+    if isinstance(weight, str) or not 0 <= weight <= 1:
+        raise ConfigurationError(f"context_weight is a share from 0 to 1, got {weight!r}.")
+    return float(weight)
+
+
+def _check_text(settings: Settings) -> None:
+    """Refuse what isn't text where text belongs, and a `normalize` that is neither True nor False."""
+    if not isinstance(settings.normalize, bool):
+        raise ConfigurationError(f"normalize is True or False, got {settings.normalize!r}.")
+    for name in _TEXTS:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{name} is text, got {type(value).__name__}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(f"{name} has a lone surrogate: that is not text.") from None
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

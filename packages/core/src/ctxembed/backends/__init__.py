@@ -7,7 +7,9 @@ rows is the embedder's business. Heavy libraries are imported in the modules beh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from importlib import import_module
+from threading import Event
 from typing import Protocol, cast, runtime_checkable
 
 from ctxembed.encoding import Array, Form
@@ -15,6 +17,9 @@ from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings, known_models
+
+STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
+"""Set where a sync call runs in threads: once the event is set, nobody waits for their results."""
 
 
 @runtime_checkable

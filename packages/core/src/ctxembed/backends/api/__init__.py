@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from ctxembed.backends import STOPPED
 from ctxembed.backends.api import wire
 from ctxembed.backends.api.client import Client, Endpoint
-from ctxembed.backends.api.estimate import estimate_tokens
+from ctxembed.backends.api.estimate import OVERESTIMATE, estimate_tokens
 from ctxembed.backends.api.loop import LoopThread
 from ctxembed.encoding import Array, Form
-from ctxembed.errors import ConfigurationError, DocumentTooLongError, MissingDependencyError
+from ctxembed.errors import (
+    BackendError,
+    ConfigurationError,
+    DocumentTooLongError,
+    MissingDependencyError,
+)
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings
@@ -37,6 +46,8 @@ _LIMITS = Limits(documents=512, chunks=16_000, batch_tokens=120_000)
 _CONCURRENCY = 16
 _TIMEOUT = 60.0
 _RETRIES = 8
+_GLANCE = 0.1
+_CLOSED = "the embedder was closed, or the call stopped, while this request was under way."
 _LEARNING = 0.8
 """Share of the tokens of a request that was too long which the next ones may have."""
 
@@ -99,23 +110,48 @@ class ApiBackend:
         """Return each chunk with its tokens: counted where a tokenizer is at hand, else estimated."""
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(chunks)
-        counts = estimate_tokens(chunks)
+        counts = [self._at_most(count) for count in estimate_tokens(chunks)]
         return [TokenizedChunk(text, count) for text, count in zip(chunks, counts, strict=True)]
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return the rows of a batch, sent as one request."""
-        return self._loop.submit(self._request(batch)).result()
+        """Return the rows of a batch, sent as one request; cancelled when the call is stopped."""
+        future = self._loop.submit(self._request(batch))
+        stopped = STOPPED.get()
+        while True:
+            try:
+                return future.result(_GLANCE)
+            except TimeoutError:
+                if future.done() or not (stopped and stopped.is_set()):
+                    continue
+                future.cancel()
+                raise BackendError(_CLOSED) from None
+            except CancelledError:
+                raise BackendError(_CLOSED) from None
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._request(batch)))
+        future = self._loop.submit(self._request(batch))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise BackendError(_CLOSED) from None
 
     def close(self) -> None:
         """Cancel what is under way, and close the connections."""
-        client, self._client = self._client, None
+        with self._lock:
+            client, self._client = self._client, None
         if client is not None and self._client_process == os.getpid():
-            self._loop.submit(client.close()).result()
+            with suppress(BackendError, CancelledError):
+                self._loop.submit(client.close()).result()
         self._loop.close()
+
+    def _at_most(self, estimate: int) -> int:
+        """Return the estimate, or the limit where it is beyond and the text may still fit."""
+        limit = self.spec.max_tokens
+        return limit if limit < estimate <= limit * OVERESTIMATE else estimate
 
     def __repr__(self) -> str:
         return f"ApiBackend({self._model!r}, {self._endpoint!r})"
@@ -149,9 +185,9 @@ class ApiBackend:
 
     def _too_long(self, batch: Batch, error: DocumentTooLongError) -> DocumentTooLongError:
         """Remember that less fits into a request than was thought, where it held several windows."""
-        tokens = sum(window.tokens for window in batch.windows)
+        tokens = _tokens(batch)
         error.tokens = tokens
-        if len(batch.windows) > 1:
+        if len(batch.windows) > 1 and tokens > self.spec.max_tokens:
             with self._lock:
                 learned = max(int(tokens * _LEARNING), self.spec.max_tokens)
                 self._batch_tokens = min(self._batch_tokens, learned)
@@ -160,13 +196,18 @@ class ApiBackend:
     def _count(self, batch: Batch, reply: wire.Reply) -> None:
         tokens = reply.tokens
         if tokens is None:
-            tokens = sum(window.tokens for window in batch.windows)
+            tokens = _tokens(batch)
         cost = reply.cost
         if cost is None and self.spec.price is not None:
             cost = tokens * self.spec.price / 1e6
         with self._lock:
             self._tokens += tokens
             self._cost = self._cost if cost is None else (self._cost or 0.0) + cost
+
+
+def _tokens(batch: Batch) -> int:
+    before = batch.prefix.count if batch.prefix else 0
+    return sum(window.tokens + before for window in batch.windows)
 
 
 def _spec(settings: Settings) -> ModelSpec:
@@ -191,7 +232,7 @@ def _key(given: str | None) -> str:
     if not found or not found.strip():
         message = f"the API needs a key. Hint: set {KEY_NAMES[0]}, or pass api_key."
         raise ConfigurationError(message)
-    if not found.strip().isascii():
+    if not re.fullmatch(r"[!-~]+", found.strip()):
         raise ConfigurationError("the API key has characters that no key has.")
     return found.strip()
 
@@ -199,6 +240,9 @@ def _key(given: str | None) -> str:
 def _base_url(given: str | None) -> str:
     url = (given or os.environ.get(URL_NAME) or DEFAULT_URL).strip().rstrip("/")
     url = url.removesuffix("/v1").rstrip("/")
+    if "@" in url:
+        message = f"the base URL holds no name or password. Hint: mend {URL_NAME}, or base_url."
+        raise ConfigurationError(message)
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"base_url starts with http:// or https://, got {url!r}.")
     return url

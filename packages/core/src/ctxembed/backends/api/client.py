@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -19,6 +20,7 @@ from ctxembed.errors import (
     ApiConnectionError,
     ApiError,
     ApiTimeoutError,
+    DocumentTooLongError,
     EmbedError,
     RateLimitError,
     ResponseError,
@@ -55,6 +57,24 @@ class _Again(Exception):  # noqa: N818 - a signal between here and tenacity
         self.wait = wait
 
 
+class _Spent(tenacity.stop.stop_base):
+    """Seconds of attempts and of waits between them; waiting for a turn doesn't count."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._seconds = self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        self._began = time.monotonic()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._seconds += time.monotonic() - self._began
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        """Tell whether the next wait would go beyond the limit."""
+        return self._seconds + state.idle_for + state.upcoming_sleep > self._limit
+
+
 class Client:
     """Posts bodies to one endpoint, many at once, all at one pace."""
 
@@ -77,21 +97,21 @@ class Client:
         Raises:
             ApiError: the last refusal, where trying again didn't help or isn't worth it.
             DocumentTooLongError: the server says that there are too many tokens.
-            ResponseError: the answer is a redirect or no JSON.
+            ResponseError: the answer is no JSON.
         """
         endpoint = self._endpoint
+        spent = _Spent(endpoint.timeout * _TIMEOUTS_ALTOGETHER)
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Again),
             wait=_wait,
-            stop=tenacity.stop_after_attempt(endpoint.max_retries + 1)
-            | tenacity.stop_before_delay(endpoint.timeout * _TIMEOUTS_ALTOGETHER),
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(endpoint.max_retries + 1), spent),
             before_sleep=_tell,
             reraise=True,
         )
         try:
             async for attempt in attempts:
                 with attempt:
-                    async with self._pace.turn() as began:
+                    async with self._pace.turn() as began, spent:
                         return await self._attempt(path, body, began)
         except _Again as again:
             raise again.error from again.__cause__
@@ -110,12 +130,16 @@ class Client:
                 message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
                 raise ResponseError(message)
             return reply.content
-        refusal = error_of(reply.status_code, reply.headers, reply.content, body)
-        if not worth_repeating(reply.status_code, reply.headers):
+        key = self._endpoint.api_key
+        refusal = error_of(reply.status_code, reply.headers, reply.content, body, key)
+        too_long = isinstance(refusal, DocumentTooLongError)
+        if too_long or not worth_repeating(reply.status_code, reply.headers):
             raise refusal
         wait = retry_after(reply.headers)
         if isinstance(refusal, RateLimitError):
-            self._pace.refused(began, wait if wait is not None else _FIRST_WAIT)
+            quiet = _FIRST_WAIT if wait is None else wait
+            # longer than an attempt may take, nobody waits for somebody else's refusal
+            self._pace.refused(began, min(quiet, self._endpoint.timeout))
         raise _Again(refusal, wait)
 
     async def close(self) -> None:

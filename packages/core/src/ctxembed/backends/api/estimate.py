@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 NAME = "estimate-v1"
+OVERESTIMATE = 3
+"""No script comes out more times too high than this."""
 
 _WORD = 0.8
 _LETTER = 0.11

@@ -24,8 +24,14 @@ from ctxembed.errors import (
 
 _AGAIN = frozenset((408, 409, 429))
 _LONGEST_WORDS = 300
+_SIZE = r"(tokens?|context|length|input|chunks?|text|document)"
 _TOO_LONG = re.compile(
-    r"too (long|large|many tokens)|exceed|maximum|token limit|context length", re.IGNORECASE
+    rf"too (long|large|many tokens|big)|\b{_SIZE}\b.*\b(exceed\w*|maximum|limit)"
+    rf"|\b(exceed\w*|maximum|limit)\b.*\b{_SIZE}\b",
+    re.IGNORECASE,
+)
+_NOT_LENGTH = re.compile(
+    r"quota|\brate|dimension|credit|invalid model|unknown model", re.IGNORECASE
 )
 _REPEATED = 12
 """Characters in a row that stand in the request too: then the server repeats what was sent."""
@@ -33,12 +39,13 @@ _TOO_LONG_STATUS = frozenset((400, 413, 422))
 
 
 def error_of(
-    status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b""
+    status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b"", key: str = ""
 ) -> EmbedError:
-    """Return the error that an answer other than 2xx stands for; what was `sent` stays out of it."""
-    words = _words(content)
-    too_long = _TOO_LONG.search(words) or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    words = _without(words, sent.decode("utf-8", "replace"))
+    """Return the error that an answer other than 2xx stands for, without what was `sent` or the key."""
+    words = _without(_words(content), sent.decode("utf-8", "replace"), key)
+    too_long = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
+        _TOO_LONG.search(words) and not _NOT_LENGTH.search(words)
+    )
     request = headers.get("x-request-id") or headers.get("request-id")
     said = f"the server answered {status}{f': {words}' if words else ' without a reason'}"
     if status in _TOO_LONG_STATUS and too_long:
@@ -70,7 +77,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(headers[name]) / scale
         except (KeyError, ValueError):
             continue
-        return seconds if 0 <= seconds < float("inf") else None
+        if 0 <= seconds < float("inf"):
+            return seconds
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
     except (ValueError, TypeError):
@@ -83,7 +91,7 @@ def _words(content: bytes) -> str:
     """Return the server's reason in one line, nothing where it is no JSON or repeats the input."""
     try:
         body: Any = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(body, dict):
         return ""
@@ -98,12 +106,24 @@ def _words(content: bytes) -> str:
     return words if words.endswith(".") else f"{words}."
 
 
-def _without(words: str, sent: str) -> str:
-    """Return the words with "..." for whatever they repeat of what was sent."""
+def _without(words: str, sent: str, key: str) -> str:
+    """Return the words with "..." for whatever they repeat of the key or of what was sent.
+
+    A run of 12 characters that stands in the request too, and anything in quotes that does; words with
+    escaped letters are left out whole.
+    """
+    if key and key in words:
+        words = words.replace(key, "...")
+    if "\\u" in words or "\\x" in words:
+        return ""
+    plain = " ".join(re.sub(r"\\[nrt]", " ", sent).split())
     hidden: set[int] = set()
     for start in range(len(words) - _REPEATED + 1):
-        if words[start : start + _REPEATED] in sent:
+        if words[start : start + _REPEATED] in plain:
             hidden.update(range(start, start + _REPEATED))
+    for quoted in re.finditer(r"(['\"`])(.+?)\1", words):
+        if quoted[2] in plain:
+            hidden.update(range(quoted.start(2), quoted.end(2)))
     shown = "".join("\0" if n in hidden else letter for n, letter in enumerate(words))
     return re.sub("\0+", "...", shown)
 
@@ -112,5 +132,7 @@ def _detail(item: object) -> str:
     """Return place and message of a schema error, without the `input` that some servers repeat."""
     if not isinstance(item, dict):
         return ""
-    place = ".".join(str(part) for part in item.get("loc", ()) if isinstance(part, str | int))
+    loc = item.get("loc")
+    parts = loc if isinstance(loc, list) else []
+    place = ".".join(str(part) for part in parts if isinstance(part, str | int))
     return f"{place}: {item.get('msg', 'is wrong')}"

@@ -111,6 +111,8 @@ def parse_reply(
                 row.index = 0
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResponseError(f"the reply isn't what was asked for: {error}.") from None
+    except RecursionError:
+        raise ResponseError("the reply is nested too deeply to be one.") from None
     rows = [
         _decoded(_ordered(data, count, "chunks of a document"), form, dimensions)
         for data, count in zip(documents, chunks, strict=True)

@@ -1,0 +1,299 @@
+"""What once went wrong with the client: waits, secrets, closing, forks, and words taken for others."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from upstream import truth
+
+from ctxembed import (
+    ApiError,
+    BackendError,
+    ConfigurationError,
+    DocumentTooLongError,
+    Embedder,
+    RateLimitError,
+    ResponseError,
+)
+
+
+def opened(**options):
+    return Embedder.open(backend="api", **({"dimensions": 128} | options))
+
+
+def answered(status, body="", **options):
+    text = body if isinstance(body, str) else json.dumps(body)
+    return lambda handler, _: handler.answer(status, text, **options)
+
+
+def said(status, words):
+    return answered(status, {"error": {"message": words}})
+
+
+@pytest.mark.parametrize("wait", ["20", "1000000000"])
+def test_a_long_wait_of_one_call_holds_up_no_other(api, wait):
+    """The first call gives up at once; the next asks within the time of an attempt."""
+    api.next = [answered(429, headers={"retry-after": wait})]
+    with opened(timeout=0.5) as embedder:
+        with pytest.raises(RateLimitError):
+            embedder.embed_query("q")
+        began = time.monotonic()
+        assert np.array_equal(truth(["r"], 0, 128), embedder.embed_query("r"))
+        assert time.monotonic() - began < 3
+
+
+def test_all_attempts_together_have_a_limit(api):
+    """Ten times the timeout, and not for ever: here 2 seconds."""
+    api.always = answered(503, headers={"retry-after": "0.4"})
+    began = time.monotonic()
+    with opened(timeout=0.2, max_retries=1000) as embedder, pytest.raises(ApiError):
+        embedder.embed_query("q")
+
+    assert 1 < time.monotonic() - began < 5
+
+
+def test_waiting_for_a_turn_is_no_attempt(api):
+    """A request that stood in a queue for long is repeated like any other."""
+
+    def slow(handler, body):
+        time.sleep(0.2)
+        last = body["input"] == [["last"]]
+        if last and sum(b["input"] == [["last"]] for _, _, b in api.requests) == 1:
+            return handler.answer(500, "")
+        return None
+
+    api.always = slow
+    documents = [[f"w{n}"] for n in range(12)] + [["last"]]
+    with opened(timeout=0.5, concurrency=1, batch_tokens=1) as embedder:
+        assert len(embedder.embed_documents(documents)) == 13
+
+
+def test_growing_while_nothing_is_refused(api):
+    """Answers take their time: more are under way after 50 ms without a refusal."""
+
+    def slow(handler, body):
+        time.sleep(0.5)
+
+    api.always = slow
+    with opened(batch_tokens=1, concurrency=16) as embedder:
+        embedder.embed_documents([[f"w{n}"] for n in range(16)])
+
+    assert api.most_under_way > 8
+
+
+SECRETS = [
+    (said(401, "Incorrect API key provided: secret-key"), "secret-key"),
+    (said(400, "cannot read 'Anna PIN 4711 Bonn'"), "4711"),
+    (said(400, "cannot read 'Anna\\nPIN 4711\\nBonn'"), "4711"),
+    (said(400, "bad input: " + ascii("Анна живёт в Бонне")), "0430"),
+]
+
+
+@pytest.mark.parametrize(("fault", "secret"), SECRETS)
+def test_the_server_repeats_key_or_text(api, fault, secret):
+    """The message doesn't."""
+    api.always = fault
+    with opened() as embedder, pytest.raises((ApiError, DocumentTooLongError)) as caught:
+        embedder.embed_documents([["Anna\nPIN 4711\nBonn", "Анна живёт в Бонне"]])
+
+    assert secret not in str(caught.value)
+
+
+def test_no_password_in_the_environments_address(monkeypatch):
+    """It would go out in place of the key, and stand in messages."""
+    monkeypatch.setenv("PERPLEXITY_BASE_URL", "http://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("PERPLEXITY_API_KEY", "k")
+    with pytest.raises(ConfigurationError) as caught:
+        opened()
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "two words", "käse"])
+def test_a_key_that_no_header_takes(api, key):
+    """Refused before anything is sent, without being repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        opened(api_key=key)
+
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "You exceeded your current quota",
+        "dimensions 128 exceeds what this model has",
+        "rate limit exceeded",
+        "invalid model for input 'revenue exceeds the token limit'",
+    ],
+)
+def test_a_refusal_for_another_reason_is_not_too_long(api, words):
+    """One request, and the server's reason."""
+    api.always = said(400, words)
+    documents = [["revenue exceeds the token limit"]] * 8
+    with opened(concurrency=1) as embedder, pytest.raises(ApiError):
+        embedder.embed_documents(documents)
+
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Input has too many tokens: 40000 > 32768",
+        "This model's maximum context length is 32768 tokens",
+        "The document exceeds the limit of 32768 tokens",
+        "input too long",
+    ],
+)
+def test_too_long_in_other_words(api, words):
+    """However the server puts it, also when it says that a retry may help."""
+    api.always = lambda handler, _: handler.answer(
+        400, json.dumps({"error": {"message": words}}), headers={"x-should-retry": "true"}
+    )
+    with opened() as embedder, pytest.raises(DocumentTooLongError):
+        embedder.embed_query("q")
+
+    assert len(api.requests) == 1
+
+
+def test_one_bad_document_does_not_make_all_requests_small(api):
+    """Three tiny documents say nothing of how much fits."""
+    api.next = [said(400, "too many tokens")]
+    with opened() as embedder:
+        embedder.embed_documents([["a"], ["b"], ["c"]])
+
+        assert embedder.backend.limits.batch_tokens == 120_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000,
+        '{"error":' + "[" * 100_000,
+        {"detail": [{"loc": None, "msg": "x"}]},
+        {"detail": [{"loc": 5}, None, 3]},
+    ],
+)
+def test_a_body_that_is_no_body(api, body):
+    """Is an error of ours, and a 500 is still tried again."""
+    api.next = [answered(500, body)]
+    with opened() as embedder:
+        assert embedder.embed_query("q").shape == (128,)
+
+
+def test_an_answer_nested_too_deeply(api):
+    """Is no vector, and no crash."""
+    api.always = answered(200, '{"data": [], "more": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    with opened() as embedder, pytest.raises(ResponseError):
+        embedder.embed_query("q")
+
+
+def test_closing_while_requests_are_under_way(api):
+    """Is an error of ours for whoever waits, and fine for several closers."""
+    api.always = lambda handler, _: api.closing.wait(5)
+    embedder = opened()
+    found = []
+
+    def ask():
+        try:
+            embedder.embed_query("q")
+        except BackendError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.3)
+    closers = [threading.Thread(target=embedder.close) for _ in range(3)]
+    for closer in closers:
+        closer.start()
+    for each in (*closers, thread):
+        each.join(5)
+        assert not each.is_alive()
+    api.closing.set()
+
+    assert "closed" in str(found[0])
+
+
+async def test_closing_is_no_cancellation_of_others(api):
+    """A task that waits gets an error, not a cancellation that nobody asked for."""
+    api.always = lambda handler, _: api.closing.wait(5)
+    embedder = opened()
+    task = asyncio.create_task(embedder.aembed_query("q"))
+    await asyncio.sleep(0.3)
+    await embedder.aclose()
+    with pytest.raises(BackendError, match="closed"):
+        await task
+    api.closing.set()
+
+
+def test_an_interrupt_does_not_wait_for_retries(api):
+    """Ctrl-C comes out within a moment, whatever is under way."""
+    code = (
+        "from ctxembed import Embedder\nEmbedder.open(backend='api', timeout=5).embed_query('q')\n"
+    )
+    api.always = lambda handler, _: api.closing.wait(20)
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    while not api.requests:
+        time.sleep(0.05)
+    began = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=15)
+    api.closing.set()
+
+    assert b"KeyboardInterrupt" in told
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forks_while_others_are_busy(api):
+    """A child made while threads talk to the API can talk to it as well."""
+    code = """
+import os, sys, threading
+from ctxembed import Embedder
+embedder = Embedder.open(backend="api", dimensions=128)
+stop = threading.Event()
+def ask():
+    while not stop.is_set():
+        embedder.embed_query("q")
+threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for _ in range(10):
+    child = os.fork()
+    if not child:
+        embedder.embed_query("r")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+embedder.close()
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, capture_output=True
+    )
+
+
+def test_prefixes_count_in_requests(api):
+    """512 documents behind 1,000 tokens each don't fit into one request."""
+    with opened(document_prefix="word " * 1000) as embedder:
+        embedder.embed_documents([[f"{n}", "x"] for n in range(600)])
+        for _, _, body in api.requests:
+            tokens = [c.count for d in body["input"] for c in embedder.backend.tokenize(d)]
+            assert sum(tokens) <= 125_000
+
+
+def test_an_estimate_refuses_nothing_that_may_fit(api):
+    """24,000 characters of Chinese may be 12,000 tokens: the server decides."""
+    with opened() as embedder:
+        assert embedder.embed_query("中文" * 12_000).shape == (128,)
+        with pytest.raises(DocumentTooLongError):
+            embedder.embed_query("word " * 120_000)
