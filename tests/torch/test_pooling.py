@@ -1,5 +1,7 @@
 """Means and codes on the device are those that numpy and `ctxembed.encoding` give."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ctxembed import Embedder
+from ctxembed.backends.torch import load
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.encoding import quantize_tanh, to_binary
-from ctxembed.errors import ResponseError
+from ctxembed.errors import NonFiniteError
+from ctxembed.settings import Settings
 
 FLOATS = st.floats(-4, 4, width=32)
 
@@ -49,5 +54,30 @@ def test_a_value_that_is_not_finite_is_an_error(bad: float):
     states = torch.ones(4, 3)
     states[2, 1] = bad
     assert segment_means(states, [(0, 2)]).shape == (1, 3)
-    with pytest.raises(ResponseError, match="not finite"):
+    with pytest.raises(NonFiniteError, match="not finite"):
         segment_means(states, [(0, 2), (2, 4)])
+
+
+def test_one_document_that_is_not_finite_spares_its_batch_mates(
+    qwen_tokenizer_json: str, pplx_checkpoint: Path, tmp_path: Path
+):
+    from pplx import CONFIG, random_tensors, write_pplx
+
+    whole = load(Settings(model=str(pplx_checkpoint)))
+    tensors = random_tensors(CONFIG)
+    tensors["embed_tokens.weight"][list(whole.tokenize([" harbour"])[0].ids)] = np.nan
+    spoiled = write_pplx(tmp_path, qwen_tokenizer_json, tensors)
+    documents = [
+        ["Good one.", "Fine."],
+        ["Good too."],
+        ["The harbour", "Rest."],
+        ["Last", "good."],
+    ]
+    with Embedder.open(model=str(spoiled)) as embedder:
+        found = list(embedder.stream(documents, errors="return"))
+        alone = [embedder.embed_documents([documents[number]])[0] for number in (0, 1, 3)]
+
+    error = found.pop(2)
+    assert isinstance(error, NonFiniteError)
+    assert error.document == 2
+    assert all(np.array_equal(one, two) for one, two in zip(alone, found, strict=True))

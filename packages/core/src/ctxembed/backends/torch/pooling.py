@@ -13,19 +13,14 @@ from torch.nn import functional
 
 from ctxembed.backends.tokenization import Span
 from ctxembed.encoding import Form
-from ctxembed.errors import ResponseError
-
-NOT_FINITE = (
-    "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 and "
-    "float32 are the types to use."
-)
+from ctxembed.errors import NonFiniteError
 
 
 def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
     """Return the float32 mean of the states of each span, shape (spans, width).
 
     Raises:
-        ResponseError: a mean isn't finite.
+        NonFiniteError: a mean isn't finite.
     """
     tokens = torch.cat([torch.arange(start, stop) for start, stop in spans])
     sizes = torch.tensor([0, *(stop - start for start, stop in spans[:-1])])
@@ -33,7 +28,7 @@ def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
         tokens.to(states.device), states, sizes.cumsum(0).to(states.device), mode="mean"
     )
     if not bool(torch.isfinite(means).all()):
-        raise ResponseError(NOT_FINITE)
+        raise NonFiniteError
     return means
 
 
