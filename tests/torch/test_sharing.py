@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import multiprocessing
+import os
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ctxembed import Embedder
 from ctxembed.backends.torch import load, load_model
@@ -43,6 +45,21 @@ def test_the_same_weights_are_loaded_once(pplx_checkpoint: Path, monkeypatch: py
     assert (
         load(Settings(model=str(pplx_checkpoint), dtype="bfloat16"))._loaded is not other._loaded
     )
+
+
+def test_other_weights_with_the_old_time_are_loaded_anew(qwen_tokenizer_json: str, tmp_path: Path):
+    from pplx import CONFIG, random_tensors, write_pplx
+
+    settings = Settings(model=str(write_pplx(tmp_path, qwen_tokenizer_json)))
+    weights = tmp_path / "model.safetensors"
+    one, before = load(settings), weights.stat()
+    save_file(random_tensors(CONFIG, seed=1), tmp_path / "other", metadata={"format": "pt"})
+    (tmp_path / "other").replace(weights)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other = load(settings)
+
+    assert weights.stat().st_size == before.st_size
+    assert other._loaded is not one._loaded
 
 
 def test_closing_one_embedder_does_not_break_another(pplx_checkpoint: Path):

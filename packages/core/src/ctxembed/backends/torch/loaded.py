@@ -17,7 +17,7 @@ from ctxembed.backends.torch.architecture import read_architecture
 from ctxembed.backends.torch.linear import Kind, choose
 from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.weights import find_weights
-from ctxembed.checkpoint import weight_files
+from ctxembed.checkpoint import checkpoint_digest, weight_files
 from ctxembed.errors import ModelLoadError
 
 
@@ -78,11 +78,14 @@ def _load(
 
 
 def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
-    """Return what tells loaded models apart: files as they are now, type and device."""
+    """Return what tells loaded models apart: files as they are now, type and device.
+
+    Times and sizes alone would take weights for the old ones that a copy brought along with their time.
+    """
     described = [*directory.glob("*.json"), *directory.glob("vocab.txt")]
     paths = [*sorted(described), *weight_files(directory, "safetensors")]
     stamps = tuple((path.name, *_stamp(path)) for path in paths)
-    return "torch", directory.resolve(), stamps, dtype, device
+    return "torch", directory.resolve(), checkpoint_digest(directory), stamps, dtype, device
 
 
 def _stamp(path: Path) -> tuple[int, int]:
