@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +134,20 @@ def test_a_full_queue_is_429_at_once_with_a_time_to_come_back(serve, wait_until)
         hold.opened.set()
         assert first.result(20).status_code == 200
     assert server.documents([["d e f"]]).status_code == 200
+
+
+def test_what_a_shutdown_cuts_off_is_answered(held, wait_until, caplog):
+    server, _, pool = held
+    server.listener.config.timeout_graceful_shutdown = 0.2
+    asked = [pool.submit(server.documents, [[f"secret {n}"]]) for n in range(3)]
+    wait_until(lambda: queued(server) == 6)
+    server.listener.handle_exit(signal.SIGTERM, None)
+    for answer in asked:
+        response = answer.result(20)
+        assert response.status_code == 503
+        assert response.json()["error"]["type"] == "unavailable"
+        assert response.headers["x-request-id"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_logs_have_no_text_even_where_the_model_fails(serve, caplog):

@@ -7,11 +7,13 @@ import re
 import httpx
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from ctxembed import Embedder, NonFiniteError, Settings
+from ctxembed import ConfigurationError, Embedder, NonFiniteError, Settings
 from ctxembed.server import create_app
+from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
 from ctxembed.testing import FakeBackend
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
@@ -192,10 +194,28 @@ def test_a_body_that_is_no_json_object_is_422(serve, content):
     assert response.json()["detail"][0]["loc"] == ["body"]
 
 
-def test_thousands_of_problems_are_not_all_told(serve):
+def test_of_thousands_of_problems_the_first_is_told(serve):
     response = serve().documents([[3] * 5000])
     assert response.status_code == 422
-    assert len(response.json()["detail"]) == 100
+    (problem,) = response.json()["detail"]
+    assert problem["loc"] == ["body", "input", 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("schema", "given"),
+    [
+        (ContextualizedRequest, [["a"], [3] * 5000]),
+        (ContextualizedRequest, [[3]] * 500),
+        (ContextualizedRequest, [3] * 5000),
+        (EmbeddingsRequest, [3] * 5000),
+        (EmbeddingsRequest, ["a", *[None] * 500]),
+    ],
+)
+def test_checking_stops_at_the_first_problem(schema, given):
+    """More of them would be built before they could be cut: gigabytes for a body of numbers."""
+    with pytest.raises(ValidationError) as caught:
+        schema.model_validate_json(json.dumps({"model": "m", "input": given}))
+    assert caught.value.error_count() <= (2 if schema is EmbeddingsRequest else 1)
 
 
 @pytest.mark.parametrize("dimensions", [-1, 0, 127, 257, 10**30])
@@ -276,6 +296,19 @@ def test_the_right_key_opens(serve):
     server = serve(api_key="ri\xe9ght")
     headers = {"Authorization": b"bearer " + "ri\xe9ght".encode()}
     assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+
+
+def test_a_key_from_a_file_opens_without_its_line_end(serve):
+    server = serve(api_key=" right\r\n")
+    headers = {"Authorization": "Bearer right"}
+    assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", " \n", "sec ret", "sec\nret", "sec\x00ret", "sec\udcffret"])
+def test_a_key_that_no_client_can_send_is_refused_and_not_told(key):
+    with pytest.raises(ConfigurationError) as caught:
+        create_app(Embedder(FakeBackend()), api_key=key)
+    assert "sec" not in str(caught.value)
 
 
 async def test_the_key_is_asked_for_below_another_application_too():

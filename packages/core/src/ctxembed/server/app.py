@@ -72,10 +72,17 @@ def create_app(
 
     routes = _routes(lifecycle, metrics, Bodies(max_body_bytes), guarded=key is not None)
     paths = frozenset(route.path for route in routes)
+    gate = Middleware(
+        Gate,
+        key=key,
+        metrics=metrics,
+        routes=paths,
+        draining=lambda: lifecycle.status == "draining",
+    )
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Gate, key=key, metrics=metrics, routes=paths)],
+        middleware=[gate],
         exception_handlers=_HANDLERS,
     )
     app.router.redirect_slashes = False

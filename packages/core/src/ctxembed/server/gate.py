@@ -6,9 +6,11 @@ messages, and a message may hold what it was about. Log lines have no bodies, ke
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -26,15 +28,25 @@ _UNKNOWN = "other"
 
 
 class Gate:
-    """ASGI middleware. With a key, all but health, metrics and documentation ask for it."""
+    """ASGI middleware. With a key, all but health, metrics and documentation ask for it.
+
+    `draining` tells whether the server is shutting down: what it cancels then is answered.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, key: ServerKey | None, metrics: Metrics, routes: frozenset[str]
+        self,
+        app: ASGIApp,
+        *,
+        key: ServerKey | None,
+        metrics: Metrics,
+        routes: frozenset[str],
+        draining: Callable[[], bool],
     ) -> None:
         self._app = app
         self._key = key
         self._metrics = metrics
         self._routes = routes
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
@@ -55,14 +67,9 @@ class Gate:
             await send(message)
 
         try:
-            if path not in _OPEN and not self._allowed(scope):
-                await response_of(_UNAUTHORIZED)(scope, receive, sending)
-            else:
-                await self._app(scope, receive, sending)
-        except Exception as error:  # noqa: BLE001 - see above
-            LOGGER.error("%s %s", request_id, _without_message(error))  # noqa: TRY400 - same
-            if status == CLIENT_GONE:
-                await response_of(error)(scope, receive, sending)
+            wrong = await self._pass_on(scope, receive, sending, path, request_id)
+            if wrong is not None and status == CLIENT_GONE:
+                await response_of(wrong)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = path if path in self._routes else _UNKNOWN
@@ -78,6 +85,24 @@ class Gate:
                 1000 * seconds,
             )
 
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, path: str, request_id: str
+    ) -> Exception | None:
+        """Let the application answer, or return what is to be answered instead."""
+        try:
+            if path not in _OPEN and not self._allowed(scope):
+                return _UNAUTHORIZED
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # whoever else cancels a request, such as a timeout around it, has an answer of its own
+            if not self._draining():
+                raise
+            return _CUT_OFF
+        except Exception as error:  # noqa: BLE001 - see above
+            LOGGER.error("%s %s", request_id, _without_message(error))  # noqa: TRY400 - same
+            return error
+        return None
+
     def _allowed(self, scope: Scope) -> bool:
         if self._key is None:
             return True
@@ -89,6 +114,11 @@ _UNAUTHORIZED = Refusal(
     HTTPStatus.UNAUTHORIZED,
     "Invalid API key provided. Send it as `Authorization: Bearer KEY`.",
     {"WWW-Authenticate": "Bearer"},
+)
+_CUT_OFF = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "the server shut down before this request was finished.",
+    {"Retry-After": "5"},
 )
 
 

@@ -13,8 +13,15 @@ class ServerKey:
     __slots__ = ("_key",)
 
     def __init__(self, key: str) -> None:
-        if not key.strip():
+        # a key from a file ends in a line end, which no client can send
+        key = key.strip()
+        if not key:
             message = "the server's key is empty. Hint: leave it out to ask for none."
+            raise ConfigurationError(message)
+        if " " in key or not key.isprintable():
+            message = (
+                "the server's key has spaces or control characters inside, which no client sends."
+            )
             raise ConfigurationError(message)
         self._key = key.encode()
 

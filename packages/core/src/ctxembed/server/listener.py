@@ -11,6 +11,9 @@ from starlette.applications import Starlette
 GRACE = 60
 """Seconds that requests under way get after SIGTERM or Ctrl-C."""
 
+_MOST_HEAD_BYTES = 2**16
+"""Size of a request's line and headers; without a limit, anyone could fill the memory without a key."""
+
 
 class Listener(uvicorn.Server):
     """A uvicorn server that tells its application's lifecycle when it begins to drain."""
@@ -23,6 +26,9 @@ class Listener(uvicorn.Server):
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=grace,
+                # the other implementation, which is taken where it is installed, has no such limit
+                http="h11",
+                h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
             )
         )
         self._lifecycle = app.state.lifecycle

@@ -82,16 +82,16 @@ def _error_response(refusal: Refusal) -> Response:
 
 
 def _schema_response(error: ValidationError) -> Response:
-    """Return the `detail` body: where, what and which kind, without the input."""
+    """Return the `detail` body: where, what and which kind, without the input.
+
+    Nothing is cut off here: the types in `schemas` stop before there are many problems.
+    """
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     detail = [
         {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
-        for problem in problems[:_MOST_PROBLEMS]
+        for problem in problems
     ]
     return json_response({"detail": detail}, HTTPStatus.UNPROCESSABLE_ENTITY)
-
-
-_MOST_PROBLEMS = 100
 
 
 def json_response(

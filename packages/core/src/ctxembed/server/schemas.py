@@ -1,7 +1,8 @@
 """The JSON bodies of requests and responses, as types: they check, and they make the OpenAPI document.
 
 Numbers of documents and texts are checked here. What needs the model (tokens, dimensions, whether a
-name is ours), the number of chunks and empty strings are checked in `service`.
+name is ours), the number of chunks and empty strings are checked in `service`. Lists stop at their
+first problem: a body of millions of them would take gigabytes, and hold up every other request.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ MOST_DOCUMENTS = 512
 
 WireFormat = Literal["base64_int8", "base64_binary", "float"]
 Text = Annotated[str, Field(json_schema_extra={"minLength": 1})]
-Document = Annotated[list[Text], Field(min_length=1)]
+Document = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
 
 class _Request(BaseModel):
@@ -38,15 +39,18 @@ class _Request(BaseModel):
 class EmbeddingsRequest(_Request):
     """Texts, each embedded alone."""
 
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_DOCUMENTS)] = Field(
-        description="A text or up to 512 of them."
-    )
+    input: (
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=MOST_DOCUMENTS, fail_fast=True)]
+    ) = Field(description="A text or up to 512 of them.")
 
 
 class ContextualizedRequest(_Request):
     """Documents, each a list of chunks that are embedded with the others of their document in view."""
 
-    input: Annotated[list[Document], Field(min_length=1, max_length=MOST_DOCUMENTS)] = Field(
+    input: Annotated[
+        list[Document], Field(min_length=1, max_length=MOST_DOCUMENTS, fail_fast=True)
+    ] = Field(
         description="Up to 512 documents, 16,000 chunks altogether, in the order of the document."
     )
 
