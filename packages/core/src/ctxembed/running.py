@@ -19,13 +19,14 @@ from collections.abc import (
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from threading import Event, Lock
+from threading import Event
 from typing import Literal
 
 from ctxembed.backends import STOPPED, Backend
 from ctxembed.blocks import Block, Outcome, Recipe, Texts, check_rows, finish_block, plan_block
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, NonFiniteError
+from ctxembed.locks import ForkLock
 from ctxembed.planning import Batch, Limits
 
 Taken = tuple[list[Texts | EmbedError], int]
@@ -60,7 +61,7 @@ class Runner:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lock = Lock()
+        self._lock = ForkLock()
         self.usage = Usage()
 
     def stream(

@@ -15,7 +15,6 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from ctxembed.backends import STOPPED
@@ -30,6 +29,7 @@ from ctxembed.errors import (
     DocumentTooLongError,
     MissingDependencyError,
 )
+from ctxembed.locks import ForkLock
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings
@@ -84,7 +84,7 @@ class ApiBackend:
         self._loop = LoopThread("ctxembed-api")
         self._client: Client | None = None
         self._client_process = os.getpid()
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._batch_tokens = min(
             settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens
         )

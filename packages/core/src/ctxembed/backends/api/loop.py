@@ -6,11 +6,11 @@ import asyncio
 import os
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from ctxembed.errors import BackendError
+from ctxembed.locks import ForkLock
 
 T = TypeVar("T")
 
@@ -20,12 +20,11 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._process = os.getpid()
         self._closed = False
-        _LOOPS.add(self)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Return a future for the coroutine's result; cancelling it cancels the coroutine."""
@@ -57,18 +56,6 @@ class LoopThread:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
-
-_LOOPS: WeakSet[LoopThread] = WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for loop in list(_LOOPS):
-        loop._lock = Lock()  # noqa: SLF001 - same module; a thread that isn't here may have held it
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 async def _cancel_others() -> None:

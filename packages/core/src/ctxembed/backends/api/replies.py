@@ -117,6 +117,7 @@ def _without(words: str, sent: str, key: str) -> str:
     if "\\u" in words or "\\x" in words:
         return ""
     plain = " ".join(re.sub(r"\\[nrt]", " ", sent).split())
+    words = " ".join(re.sub(r"\\[nrt]", " ", words).split())
     hidden: set[int] = set()
     for start in range(len(words) - _REPEATED + 1):
         if words[start : start + _REPEATED] in plain:

@@ -1,0 +1,41 @@
+"""`ForkLock`: a lock that is free again in the child of a fork.
+
+The thread that held it isn't there any more, and what it guards is a counter or a reference that is
+whole at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from weakref import WeakSet
+
+
+class ForkLock:
+    """A plain lock, used with `with`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        _LOCKS.add(self)
+
+    def renew(self) -> None:
+        """Forget whoever holds it."""
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+_LOCKS: WeakSet[ForkLock] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for lock in list(_LOCKS):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
