@@ -51,7 +51,7 @@ def test_another_encoder_gets_short_windows_and_half_the_weight():
     assert (short.max_tokens, short.window_tokens) == (126, 126)
 
 
-@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "mpnet", "camembert"])
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "mpnet", "camembert", "luke", "esm"])
 def test_families_that_count_positions_from_the_padding_on_lose_two(family):
     config = {"model_type": family, "hidden_size": 8, "max_position_embeddings": 514}
     assert spec_from_config({**config, "pad_token_id": 1}, "here", 2).max_tokens == 510
@@ -114,6 +114,50 @@ def test_the_list_of_modules_says_where_the_pooling_lies(tmp_path):
     for pooling in ("auto", "mean"):
         with pytest.raises(ConfigurationError, match="another layer"):
             check_pooling(tmp_path, pooling)
+
+
+POOLING = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "LSTM", "CNN", "WeightedLayerPooling", "Asym"])
+def test_any_other_part_is_refused_by_name(tmp_path, kind):
+    part = {"path": "2_X", "type": f"sentence_transformers.models.{kind}"}
+    write(tmp_path / "modules.json", [POOLING, part])
+    for pooling in ("auto", "mean"):
+        with pytest.raises(ConfigurationError, match=rf"another layer \({kind}\)"):
+            check_pooling(tmp_path, pooling)
+
+
+def test_the_usual_parts_and_the_codes_of_pplx_pass(tmp_path):
+    usual = [
+        {"path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"},
+        POOLING,
+        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    write(tmp_path / "modules.json", usual)
+    check_pooling(tmp_path, "auto")
+    write(tmp_path / "modules.json", [*usual, {"type": "st_quantize.FlexibleQuantizer"}])
+    with pytest.raises(ConfigurationError, match="FlexibleQuantizer"):
+        check_pooling(tmp_path, "auto")
+    write(tmp_path / "config.json", PPLX)
+    check_pooling(tmp_path, "auto")
+
+
+@pytest.mark.parametrize("modules", [["x"], [None], {"a": 1}, 3])
+def test_a_list_of_parts_that_is_none_is_named(tmp_path, modules):
+    write(tmp_path / "modules.json", modules)
+    with pytest.raises(ModelLoadError, match=r"modules\.json is not a list"):
+        check_pooling(tmp_path, "auto")
+
+
+def test_pooling_without_the_prompt_is_refused_where_there_is_one(tmp_path):
+    write(tmp_path / "1_Pooling" / "config.json", {"include_prompt": False})
+    write(tmp_path / "config_sentence_transformers.json", {"prompts": {"query": ""}})
+    check_pooling(tmp_path, "auto")
+    write(tmp_path / "config_sentence_transformers.json", {"prompts": {"query": "query: "}})
+    with pytest.raises(ConfigurationError, match=r"pools without it \(include_prompt\)"):
+        check_pooling(tmp_path, "auto")
+    check_pooling(tmp_path, "mean")
 
 
 @pytest.mark.parametrize("name", ["document", "passage"])

@@ -27,8 +27,10 @@ _OFFSET_TYPES = frozenset(
     (
         "camembert",
         "data2vec-text",
+        "esm",
         "ibert",
         "longformer",
+        "luke",
         "mpnet",
         "roberta",
         "roberta-prelayernorm",
@@ -37,6 +39,11 @@ _OFFSET_TYPES = frozenset(
         "xmod",
     )
 )
+
+# Parts of a sentence-transformers model that the mean of tokens, and codes of it, stand for.
+_PARTS = frozenset(("Transformer", "Pooling", "Normalize"))
+_PPLX_PARTS = "st_quantize"
+_PROMPTS = ("query", "document", "passage")
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -109,22 +116,27 @@ def _pplx(config: Mapping[str, Any], name: str, width: int, tokens: int) -> Mode
 def check_pooling(directory: Path, pooling: Pooling) -> None:
     """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
 
-    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Another
-    layer on top of the mean is refused in any case: nothing here would apply it.
+    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Any
+    part but the model, its pooling and its norm is refused in any case: nothing here would apply it.
 
     Raises:
         ConfigurationError: gives the reason and the way round it.
+        ModelLoadError: the list of parts is no such list.
     """
     modules = _modules(directory)
-    if any(kind == "Dense" for kind, _ in modules):
+    other = next((kind for kind, _ in modules if kind not in _PARTS), None)
+    if other is not None:
         message = (
-            f"{directory} puts another layer (Dense) on top of its pooled vectors, which no backend "
-            "here applies. Hint: take a model without."
+            f"{directory} has another layer ({other}) beside the model and its pooling, which no "
+            "backend here applies. Hint: take a model without."
         )
         raise ConfigurationError(message)
     if pooling == "mean":
         return
-    reason = next((why for why in map(_objection, modules) if why), None)
+    prompts = _prompts(directory)
+    prompted = any(prompts.get(name) for name in _PROMPTS)
+    reasons = (_objection(module, prompted=prompted) for module in modules)
+    reason = next((why for why in reasons if why), None)
     if reason is not None:
         message = (
             f"{directory} {reason}: means over a chunk's tokens are not what it was trained for. "
@@ -139,11 +151,9 @@ def with_prompts(spec: ModelSpec, directory: Path) -> ModelSpec:
     `config_sentence_transformers.json` names prompts; "query" is the query's, "document" or
     "passage" the document's.
     """
-    values = read_json(directory / "config_sentence_transformers.json")
-    prompts = values.get("prompts") if isinstance(values, dict) else None
-    if not isinstance(prompts, dict):
+    texts = _prompts(directory)
+    if not texts:
         return spec
-    texts = {name: text for name, text in prompts.items() if isinstance(text, str)}
     return replace(
         spec,
         query_prefix=texts.get("query", ""),
@@ -151,23 +161,44 @@ def with_prompts(spec: ModelSpec, directory: Path) -> ModelSpec:
     )
 
 
+def _prompts(directory: Path) -> dict[str, str]:
+    values = read_json(directory / "config_sentence_transformers.json")
+    prompts = values.get("prompts") if isinstance(values, dict) else None
+    if not isinstance(prompts, dict):
+        return {}
+    return {name: text for name, text in prompts.items() if isinstance(text, str)}
+
+
 def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return the kind and the configuration of each part of a sentence-transformers model."""
-    listed = read_json(directory / "modules.json")
-    if not isinstance(listed, list):
+    """Return the kind and the configuration of each part of a sentence-transformers model.
+
+    That which makes codes of a pplx model's vectors is left out: codes are made here too.
+    """
+    path = directory / "modules.json"
+    listed = read_json(path)
+    if listed is None:
         listed = [{"type": "Pooling", "path": "1_Pooling"}]
+    if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
+        message = f"{path} is not a list of a model's parts. Hint: fetch the file again."
+        raise ModelLoadError(message)
+    config = read_json(directory / "config.json")
+    pplx = isinstance(config, dict) and is_pplx(config)
     found = []
     for module in listed:
-        kind = str(module.get("type", "")).rpartition(".")[2]
+        package, _, kind = str(module.get("type", "")).rpartition(".")
+        if pplx and package == _PPLX_PARTS:
+            continue
         values = read_json(directory / str(module.get("path", "")) / "config.json")
         found.append((kind, values if isinstance(values, dict) else {}))
     return found
 
 
-def _objection(module: tuple[str, dict[str, Any]]) -> str | None:
+def _objection(module: tuple[str, dict[str, Any]], *, prompted: bool) -> str | None:
     kind, values = module
     if kind != "Pooling":
         return None
+    if prompted and values.get("include_prompt") is False:
+        return "has a prompt and pools without it (include_prompt)"
     modes = [
         key.removeprefix("pooling_mode_")
         for key, value in values.items()
