@@ -241,3 +241,40 @@ def test_other_families_read_to_their_last_position(
     assert embedder.backend.spec.max_tokens == tokens
     assert cosine(np.concatenate(together), np.concatenate(alone)).min() > 1 - 1e-5
     assert np.isfinite(embedder.embed_documents([full])[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "padded"), [("ConvBert", False), ("Yoso", False), ("Bert", True)]
+)
+def test_a_model_that_looks_past_the_mask_reads_one_window_a_call(
+    minilm_checkpoint: Path, tmp_path: Path, name: str, *, padded: bool
+):
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = SMALL | ({"embedding_size": 32} if name == "ConvBert" else {})
+    model = transformers.AutoModel.from_config(getattr(transformers, f"{name}Config")(**sizes))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    model.save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "special_tokens_map.json"):
+        (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())
+    embedder = Embedder.open(model=str(tmp_path), context_weight=1.0)
+    documents = texts.documents(12, seed=3, chunks=5, words=10)
+    together = np.concatenate(embedder.embed_documents(documents)).astype(int)
+    alone = [embedder.embed_documents([document])[0] for document in documents]
+
+    assert embedder.backend.limits.padded == padded
+    assert np.abs(together - np.concatenate(alone).astype(int)).max() <= int(padded)
+
+
+def test_a_model_that_cannot_run_is_refused_at_load(minilm_checkpoint: Path, tmp_path: Path):
+    import transformers
+
+    config = transformers.BertConfig(**SMALL | {"vocab_size": 100})
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "special_tokens_map.json"):
+        (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())
+    with pytest.raises(ModelLoadError, match="can't run on a few tokens"):
+        load(Settings(model=str(tmp_path)))

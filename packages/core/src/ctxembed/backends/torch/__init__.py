@@ -53,5 +53,5 @@ def load(settings: Settings) -> Backend:
             raise ModelLoadError(message)
         spec = settings.spec
     usual = TYPICAL_ROWS if device.type == "cpu" else _DEVICE_BATCH_TOKENS
-    limits = Limits(batch_tokens=settings.batch_tokens or usual, padded=not is_pplx(config))
+    limits = Limits(batch_tokens=settings.batch_tokens or usual, padded=loaded.model.padded)
     return TorchBackend(loaded, spec, limits)

@@ -1,14 +1,15 @@
 """Any other mean-pooled model, through the stock classes of transformers.
 
-No code of a checkpoint is run. Windows are padded to the longest of the batch, under a mask. The
-linear layers are exchanged for those of `linear`.
+No code of a checkpoint is run. Windows are padded to the longest of the batch, under a mask, unless
+the model is found to look past the mask: then each goes through alone. The linear layers are
+exchanged for those of `linear`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,17 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from ctxembed.backends.tokenization import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 _UNUSED = "pooler"
+
+# What the mask lets through at the probe, relative to a row's norm; rounding is far below.
+_PROBES = ("a b", "one two three four five six seven eight nine ten eleven twelve")
+_PROBE_TOKENS = 12
+_LEAK = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 
 
 class FastLinear(nn.Module):
@@ -50,9 +57,15 @@ class Encoder:
     pad: int
     device: torch.device
     kind: Kind
+    padded: bool = True
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        if self.padded:
+            return self._run(windows)
+        return torch.cat([self._run([window]) for window in windows])
+
+    def _run(self, windows: Sequence[Sequence[int]]) -> Tensor:
         lengths = torch.tensor([len(window) for window in windows])
         longest = int(lengths.max())
         ids = torch.full((len(windows), longest), self.pad)
@@ -66,12 +79,16 @@ class Encoder:
 
 
 def load_encoder(
-    directory: Path, pad: int, dtype: torch.dtype, device: torch.device, kind: Kind
+    directory: Path,
+    tokenizer: ChunkTokenizer,
+    dtype: torch.dtype,
+    device: torch.device,
+    kind: Kind,
 ) -> Encoder:
     """Return the stock model of a checkpoint's type, with the fast linear layers put in.
 
     Raises:
-        ModelLoadError: transformers has no class for it, or the weights don't fit.
+        ModelLoadError: transformers has no class for it, the weights don't fit, or it can't run.
     """
     find_weights(directory)
     try:
@@ -96,7 +113,33 @@ def load_encoder(
         raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.")
     model.eval().requires_grad_(requires_grad=False).to(device)
     exchange_linears(model, kind)
-    return Encoder(model, pad, device, kind)
+    encoder = Encoder(model, tokenizer.pad, device, kind)
+    try:
+        with _quiet():
+            leak = _leak(encoder, tokenizer)
+    except Exception as error:  # whatever a model's class finds wrong with its inputs
+        message = (
+            f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json and "
+            "the tokenizer may not go with the weights, or this type of model needs more than text."
+        )
+        raise ModelLoadError(message) from error
+    return replace(encoder, padded=leak <= _LEAK.get(dtype, 0.0))
+
+
+def _leak(encoder: Encoder, tokenizer: ChunkTokenizer) -> float:
+    """Return how far padding moves the mean of a window, relative to its norm.
+
+    Some types apply the mask to a part of their layers only: convolutions, sketched attention.
+    """
+    chunks = [list(chunk.ids or ())[:_PROBE_TOKENS] for chunk in tokenizer.tokenize(_PROBES)]
+    windows = [[*tokenizer.opening, *ids, *tokenizer.closing] for ids in chunks]
+    lengths = [len(window) for window in windows]
+    with torch.inference_mode():
+        together = encoder.states(windows).split(lengths)
+        alone = [encoder.states([window]) for window in windows]
+        pairs = [(one.mean(0), two.mean(0)) for one, two in zip(alone, together, strict=True)]
+        leaks = [(one - two).norm() / one.norm() for one, two in pairs]
+        return float(torch.stack(leaks).max())  # NaN if any is, which no limit lets pass
 
 
 def exchange_linears(model: nn.Module, kind: Kind) -> None:

@@ -32,6 +32,10 @@ class TokenModel(Protocol):
     def kind(self) -> Kind:
         """What multiplies its matrices."""
 
+    @property
+    def padded(self) -> bool:
+        """Whether windows of a batch are filled up to the length of its longest."""
+
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
 
@@ -68,7 +72,7 @@ def _load(
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.encoder import load_encoder
 
-        return tokenizer, load_encoder(directory, tokenizer.pad, dtype, device, kind)
+        return tokenizer, load_encoder(directory, tokenizer, dtype, device, kind)
     sizes = read_architecture(config)
     known = tokenizer.tokenizer.get_vocab_size()
     if known > sizes.vocabulary:

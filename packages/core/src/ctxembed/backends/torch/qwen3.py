@@ -59,6 +59,11 @@ class Qwen3:
         """Where the weights are."""
         return self.embedding.device
 
+    @property
+    def padded(self) -> bool:
+        """Never: windows stand one behind the other."""
+        return False
+
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
         lengths = [len(window) for window in windows]
