@@ -162,6 +162,43 @@ def test_the_pad_is_named_or_taken_from_the_padding_that_was_switched_off(words)
     assert words.padding is None
 
 
+@pytest.mark.parametrize("model", ["WordLevel", "BPE"])
+def test_opening_and_closing_are_found_without_a_word_for_the_usual_probes(model):
+    """A vocabulary of other letters, where "a" is an error to the one, and nothing to the other."""
+    ids = {word: number for number, word in enumerate(["<s>", "C", "G", "</s>"])}
+    made = Tokenizer(models.WordLevel(ids) if model == "WordLevel" else models.BPE(ids, []))
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 3)]
+    )
+    found = from_tokenizer(made)
+    assert (found.opening, found.closing, found.separator) == ((0,), (3,), 3)
+
+
+def test_a_tokenizer_that_knows_no_text_is_refused():
+    with pytest.raises(ModelLoadError, match="no token for any text"):
+        from_tokenizer(Tokenizer(models.WordLevel({})), "b")
+
+
+@pytest.mark.parametrize("unknown", ["<unk>", "[UNK]"])
+def test_special_token_text_is_unknown_text_to_a_unigram_model(unknown):
+    """Its vocabulary has special tokens among the words, and a text may spell them."""
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), (unknown, 0.0), ("\u2581", -2.0)]
+    pieces += [("a", -1.0), ("b", -1.5)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=3))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.add_special_tokens(["<s>", "<pad>", "</s>", unknown])
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer = from_tokenizer(made, None, {"pad_token": "<pad>", "unk_token": unknown})
+    found = tokenizer.tokenize([f"a</s>b<s><pad>{unknown}", "ab"])
+
+    assert (tokenizer.opening, tokenizer.closing, tokenizer.pad) == ((0,), (2,), 1)
+    assert list(found[0].ids) == [4, 5, 3, 6, 3, 3, 3]
+    assert found[0].count == len(found[0].ids)
+    assert list(found[1].ids) == [4, 5, 6]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"model": 1}', b"\xff\xfe"])
 def test_a_broken_tokenizer_file_is_named(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import WordPiece
+from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers.models import Unigram, WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
@@ -26,7 +27,9 @@ from ctxembed.planning import TokenizedChunk, Window
 Span = tuple[int, int]
 """`(start, stop)` of the tokens that one row is the mean of."""
 
-_PROBE = "a"
+_PROBES = ("a", "A", "the", "1", ".", "\u7684", "\u0627", "\u0430")
+_PROBE_WORDS = 64
+_UNKNOWN = ("<unk>", "[UNK]")
 _BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -35,7 +38,8 @@ class ChunkTokenizer:
     """A tokenizer for chunks, and the ids that stand around and between them.
 
     `opening` and `closing` go around each window ([CLS] and [SEP] for BERT, nothing for Qwen),
-    `separator` between its chunks, `pad` where a batch needs filling. Many threads may use it.
+    `separator` between its chunks, `pad` where a batch needs filling. Ids of `reserved` become
+    `unknown` in chunks, or nothing. Many threads may use it.
     """
 
     tokenizer: Tokenizer
@@ -43,6 +47,8 @@ class ChunkTokenizer:
     closing: tuple[int, ...]
     separator: int
     pad: int
+    reserved: frozenset[int] = frozenset()
+    unknown: int | None = None
 
     @property
     def specials(self) -> int:
@@ -54,8 +60,15 @@ class ChunkTokenizer:
         encodings = self.tokenizer.encode_batch_fast(list(chunks), add_special_tokens=False)
         return [
             TokenizedChunk(chunk, len(ids), array("i", ids))
-            for chunk, ids in zip(chunks, (each.ids for each in encodings), strict=True)
+            for chunk, ids in zip(chunks, map(self._plain, encodings), strict=True)
         ]
+
+    def _plain(self, encoding: Encoding) -> list[int]:
+        ids: list[int] = encoding.ids
+        if self.reserved.isdisjoint(ids):
+            return ids
+        plain = (self.unknown if each in self.reserved else each for each in ids)
+        return [each for each in plain if each is not None]
 
 
 def window_ids(
@@ -173,18 +186,54 @@ def from_tokenizer(
     pad = tokenizer.token_to_id(names["pad_token"]) if "pad_token" in names else None
     if pad is None:
         pad = padding["pad_id"] if padding else between
-    return ChunkTokenizer(tokenizer, opening, closing, between, pad)
+    reserved, unknown = _reserved(tokenizer, names)
+    return ChunkTokenizer(tokenizer, opening, closing, between, pad, reserved, unknown)
+
+
+def _reserved(tokenizer: Tokenizer, names: Mapping[str, str]) -> tuple[frozenset[int], int | None]:
+    """Return the special ids that text can spell, and the id of what is unknown.
+
+    Unigram vocabularies have special tokens among their words, and find them in a text even with
+    `encode_special_tokens`, which only keeps them from being looked for beforehand.
+    """
+    if not isinstance(tokenizer.model, Unigram):
+        return frozenset(), None
+    known = (tokenizer.token_to_id(name) for name in (names.get("unk_token"), *_UNKNOWN) if name)
+    unknown = next((number for number in known if number is not None), None)
+    added = tokenizer.get_added_tokens_decoder()
+    special = {number for number, token in added.items() if token.special}
+    return frozenset(special - {unknown}), unknown
 
 
 def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return what the tokenizer puts before and after a text."""
-    bare = tokenizer.encode(_PROBE, add_special_tokens=False).ids
-    whole = tokenizer.encode(_PROBE).ids
+    try:
+        pairs = ((_encoded(tokenizer, probe), probe) for probe in _probes(tokenizer))
+        bare, probe = next(pair for pair in pairs if pair[0])
+        whole = tokenizer.encode(probe).ids
+    except StopIteration:
+        message = "the tokenizer gives no token for any text tried. Hint: fetch its file again."
+        raise ModelLoadError(message) from None
     for start in range(len(whole) - len(bare) + 1):
         if whole[start : start + len(bare)] == bare:
             return tuple(whole[:start]), tuple(whole[start + len(bare) :])
     message = "the tokenizer changes a text when it adds special tokens: chunks can't be joined."
     raise ModelLoadError(message)
+
+
+def _encoded(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return a text's ids, none where the tokenizer has no id for what it doesn't know."""
+    try:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    except Exception:  # noqa: BLE001 - the library raises plain Exception
+        return []
+    return ids
+
+
+def _probes(tokenizer: Tokenizer) -> Iterator[str]:
+    """Give short texts, then words of the vocabulary, which may be of any language or none."""
+    yield from _PROBES
+    yield from islice(tokenizer.get_vocab(with_added_tokens=False), _PROBE_WORDS)
 
 
 def _special_names(directory: Path) -> dict[str, str]:
