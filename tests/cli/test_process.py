@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_standard_input_to_standard_output(process):
 
     found = [json.loads(line) for line in out.splitlines()]
     assert [document["id"] for document in found] == [str(n) for n in range(5000)]
-    assert err.startswith(b"5,000 documents, 10,000 chunks, 20,000 tokens in ")
+    assert err.startswith(b"5,000 documents, 10,000 chunks, 20,000 tokens read in ")
     assert err.count(b"\n") == 1
 
 
@@ -53,25 +54,37 @@ def test_exit_code_tells_how_much_was_written(process, tmp_path, lines, errors, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
-)
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("errors", ["raise", "skip"])
-def test_interrupted_run_leaves_the_old_file_and_no_other(process, tmp_path, number, code, errors):
+def test_interrupted_run_leaves_the_old_file_and_no_other(process, tmp_path, name, code, errors):
     (tmp_path / "out.parquet").write_bytes(b"old")
     started = process("embed", "-", "-o", "out.parquet", "--errors", errors, seconds=0.02)
     started.stdin.write(LINES)
     started.stdin.flush()
-    wait_for(lambda: any(tmp_path.glob(".out.parquet.*.part")))
+    wait_for(lambda: any(tmp_path.glob(".ctxembed-*.part")))
     time.sleep(0.1)
-    started.send_signal(number)
+    started.send_signal(getattr(signal, name))
     out, err = started.communicate(timeout=30)
 
     assert started.returncode == code
     assert out == b""
-    assert err == (b"stopped\n" if number == signal.SIGINT else b"")
+    assert err == (b"stopped\n" if name == "SIGINT" else b"")
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
     assert (tmp_path / "out.parquet").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_nohup_runs_on_when_the_terminal_closes(process, tmp_path):
+    ignore = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    started = process("embed", "-", "-o", "out.jsonl", preexec_fn=ignore)
+    started.stdin.write(LINES)
+    started.stdin.flush()
+    wait_for(lambda: any(tmp_path.glob(".ctxembed-*.part")))
+    started.send_signal(signal.SIGHUP)
+    started.communicate(timeout=30)
+
+    assert started.returncode == 0
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 5000
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are POSIX")
@@ -138,7 +151,9 @@ def test_terminal_shows_progress_and_summary(process, terminal):
 
     assert "5,000 documents, 10,000 chunks " in shown
     assert "━" in shown
-    assert "\n5,000 documents, 10,000 chunks, 20,000 tokens in " in shown.replace("\x1b[?25h", "")
+    assert "\n5,000 documents, 10,000 chunks, 20,000 tokens read in " in shown.replace(
+        "\x1b[?25h", ""
+    )
 
 
 def test_terminal_shows_hits_as_a_table_of_its_width(process, terminal):

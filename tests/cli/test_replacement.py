@@ -1,8 +1,13 @@
 """A file that takes another's place only when it is whole."""
 
+import os
+import stat
+import sys
+
 import pytest
 
 from ctxembed.cli.replacement import Replacement
+from ctxembed.errors import ConfigurationError
 
 
 def test_nothing_is_at_the_path_before_it_is_published(tmp_path):
@@ -58,3 +63,39 @@ def test_folder_that_takes_no_file_is_named_by_the_path_asked_for(tmp_path):
         pass
 
     assert caught.value.filename == str(tmp_path / "folder" / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_permissions_of_the_old_file_stay(tmp_path, mode):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with Replacement(path) as new:
+        (part,) = set(tmp_path.iterdir()) - {path}
+        assert stat.S_IMODE(part.stat().st_mode) == mode
+        new.publish()
+
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX")
+def test_permissions_of_a_new_file_are_those_of_any_new_file(tmp_path):
+    path, other = tmp_path / "out", tmp_path / "other"
+    other.write_bytes(b"")
+    with Replacement(path) as new:
+        new.publish()
+
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_pipe_is_refused_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "out")
+    with (
+        pytest.raises(ConfigurationError, match="is no regular file"),
+        Replacement(tmp_path / "out"),
+    ):
+        pass
+
+    assert [tmp_path / "out"] == list(tmp_path.iterdir())

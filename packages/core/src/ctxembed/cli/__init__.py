@@ -17,6 +17,8 @@ from ctxembed.cli.failures import STOPPED, missing_extra
 def main() -> None:
     """Run `ctxembed` with the arguments of this process, and exit."""
     signal.signal(signal.SIGTERM, _terminated)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _hung_up)  # nohup has it ignored
     try:
         from ctxembed.cli.app import app
 
@@ -38,3 +40,10 @@ def main() -> None:
 def _terminated(number: int, _: FrameType | None) -> None:
     """Leave through the `finally` blocks, which remove unfinished files."""
     sys.exit(128 + number)
+
+
+def _hung_up(number: int, frame: FrameType | None) -> None:
+    """Do what SIGTERM would do now: a server finishes what is under way."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        handler(number, frame)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
+
+from ctxembed.errors import ConfigurationError
 
 
 class Replacement:
     """A new file beside `path`: `publish` puts it in place, leaving the block without removes it.
 
-    Whatever stands at `path` stays as it is until then. A link is followed.
+    Whatever stands at `path` stays as it is until then, and its permissions go to the new file. A
+    link is followed; what is no regular file is refused.
     """
 
     file: BinaryIO
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
+        # not made from the file's name, which may be as long as names can be
+        self._part = self._path.with_name(f".ctxembed-{secrets.token_hex(8)}.part")
 
     def __enter__(self) -> Self:
+        mode = check_replaceable(self._path)
         try:
-            self.file = self._part.open("xb")
+            self.file = _create(self._part, mode)
         except OSError as error:
             error.filename = str(self._path)
             raise
@@ -40,3 +48,29 @@ class Replacement:
             self.file.close()
         finally:
             self._part.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> int | None:
+    """Return the permissions of the file at `path`, None where there is none.
+
+    Raises:
+        ConfigurationError: a folder, a pipe or a device stands there.
+        OSError: the system takes no such name.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise ConfigurationError(f"{path} is no regular file. Hint: name another file.")
+    return stat.S_IMODE(mode) & 0o777
+
+
+def _create(path: Path, mode: int | None) -> BinaryIO:
+    """Open a new file that at no time more people can read than the old one."""
+    if mode is None or sys.platform == "win32":
+        return path.open("xb")
+    file = open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115 - pathlib takes no opener
+    with suppress(PermissionError):  # some file systems have no permissions
+        os.fchmod(file.fileno(), mode)  # what the umask took
+    return file

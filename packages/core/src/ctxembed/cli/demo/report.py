@@ -16,7 +16,7 @@ from ctxembed.cli.demo.intervals import Estimate
 from ctxembed.cli.demo.metrics import METRICS
 from ctxembed.cli.demo.plots import figures_svg, heat_map_svg
 from ctxembed.cli.demo.result import DemoResult
-from ctxembed.cli.replacement import Replacement
+from ctxembed.cli.replacement import Replacement, check_replaceable
 from ctxembed.errors import ConfigurationError
 
 _FOLDER = Path(__file__).parent
@@ -30,6 +30,7 @@ def check_out(out: Path | None) -> None:
         raise ConfigurationError(f"{out} is a folder. Hint: --out takes the name of a file.")
     if not out.resolve().parent.is_dir():
         raise ConfigurationError(f"{out} can't be written: there is no folder {out.parent}.")
+    check_replaceable(out)
 
 
 def write_report(result: DemoResult, out: Path) -> None:
