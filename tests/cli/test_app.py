@@ -113,7 +113,22 @@ def test_query_may_be_debug(run):
 def test_message_with_a_cause_says_how_to_see_it(run, lines):
     result = run("search", "x", "--in", lines(b"x"))
 
-    assert result.stderr.endswith("is not a Parquet file, or damaged. (--debug shows the cause)\n")
+    assert "is not a Parquet file, or damaged. Hint: " in result.stderr
+    assert result.stderr.endswith("(--debug shows the cause)\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ('long. Hint: or set long_chunks="pool" to', "long. Hint: or set --long-chunks pool to"),
+        ('no. Hint: take encoding="int8" or "float".', "no. Hint: take --encoding int8 or float."),
+        ("no. Hint: context_weight=1 and 2.", "no. Hint: --context-weight 1 and 2."),
+        ('model="x" fails.', 'model="x" fails.'),
+        ("no. Hint: pip install x==1.0", "no. Hint: pip install x==1.0"),
+    ],
+)
+def test_hint_names_options_instead_of_arguments(message, line):
+    assert failures.as_options(message) == line
 
 
 def test_usage_errors_exit_with_2(run):

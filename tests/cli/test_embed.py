@@ -1,6 +1,7 @@
 """`ctxembed embed`: what it writes, what it refuses, and what stays when it fails."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_standard_output_holds_vectors_and_nothing_else(run, lines, out):
     assert [document["id"] for document in found] == ["a", "b", "c"]
     for rows, document in zip(expected(encoding="float"), found, strict=True):
         assert np.array_equal(rows, np.array(document["embeddings"], np.float32))
-    assert result.stderr.startswith("3 documents, 6 chunks, 12 tokens in ")
+    assert result.stderr.startswith("3 documents, 6 chunks, 12 tokens read in ")
 
 
 def test_standard_input_is_read(run):
@@ -250,6 +251,69 @@ def test_refusal_is_one_line_that_leaves_everything_as_it_was(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("documents", [DOCUMENTS, [*DOCUMENTS, *BAD]])
+def test_list_of_skipped_lines_never_takes_the_place_of_the_input(run, lines, tmp_path, documents):
+    lines(*documents, name="ctxembed.errors.jsonl")
+    before = (tmp_path / "ctxembed.errors.jsonl").read_bytes()
+    result = run("embed", "ctxembed.errors.jsonl", "--errors", "skip")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "ctxembed.errors.jsonl would take the place of the input." in result.stderr
+    assert (tmp_path / "ctxembed.errors.jsonl").read_bytes() == before
+
+
+def test_input_with_the_name_of_that_list_is_read_where_none_is_written(run, lines, tmp_path):
+    lines(*DOCUMENTS, name="ctxembed.errors.jsonl")
+
+    assert run("embed", "ctxembed.errors.jsonl").exit_code == 0
+    assert names(tmp_path) == ["ctxembed.errors.jsonl"]
+
+
+def test_name_as_long_as_names_can_be(run, lines, tmp_path):
+    name = "n" * 249 + ".jsonl"
+    written = run("embed", lines(*DOCUMENTS), "-o", name)
+    refused = run("embed", lines(*DOCUMENTS), "-o", f"n{name}")
+    unlisted = run("embed", lines(*DOCUMENTS), "-o", name, "--errors", "skip")
+
+    assert written.exit_code == 0, written.stderr
+    assert [refused.exit_code, unlisted.exit_code] == [2, 2]
+    assert "too long" in refused.stderr
+    assert "too long" in unlisted.stderr
+    assert names(tmp_path) == ["in.jsonl", name]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.errors.jsonl"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_pipe_is_no_place_for_a_file(run, lines, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    result = run("embed", lines(*DOCUMENTS), "-o", "out.jsonl", "--errors", "skip")
+
+    assert result.exit_code == 2
+    assert "is no regular file. Hint: name another file." in result.stderr
+
+
+def test_zero_rows_of_packed_bits_are_refused(run, lines, tmp_path):
+    options = ["--encoding", "ubinary", "--empty", "zero"]
+    result = run("embed", lines(*DOCUMENTS), "-o", "out.parquet", *options)
+
+    assert result.exit_code == 2
+    assert "a zero row in packed bits looks like the vector of a text" in result.stderr
+    assert "Hint: --encoding int8 or binary" in result.stderr
+    assert names(tmp_path) == ["in.jsonl"]
+
+
+def test_hint_and_summary_speak_as_the_command_line_does(run, lines):
+    document = {"id": 'empty="zero"', "chunks": ["one", " "]}
+    stopped = run("embed", lines(document))
+    skipped = run("embed", lines(DOCUMENTS[1], document), "-o", "o.jsonl", "--errors", "skip")
+
+    hint = "is empty or only whitespace. Hint: drop it, or set --empty zero for a zero row."
+    assert stopped.stderr.endswith(f"""line 1 (id 'empty="zero"'), chunk 1: {hint}\n""")
+    assert records("o.jsonl.errors.jsonl")[0]["reason"] == hint
+    assert skipped.stderr.startswith("skipped 1 line, see ")
+    assert "\n1 document, 1 chunk, 1 token read in " in skipped.stderr
 
 
 def test_empty_chunks_may_be_zero_rows(run, lines):

@@ -69,6 +69,23 @@ def test_zero_rows_of_blank_chunks_are_never_hits():
     assert [(1.0, "x"), (-1.0, "y")] == [(hit.score, hit.text) for hit in found]
 
 
+@pytest.mark.parametrize("encoding", ["int8", "float", "binary"])
+def test_zero_rows_of_texts_without_a_token_are_never_hits(encoding):
+    rows = Rows(
+        ["a"] * 3, [0, 1, 2], ["x", "\u200b\u200b", "y"], np.array([[1, -1], [0, 0], [-1, 1]])
+    )
+
+    found = nearest(np.array([1, -1]), [rows], encoding, 5)
+    assert ["x", "y"] == [hit.text for hit in found]
+
+
+def test_packed_bits_that_are_all_zero_are_a_vector():
+    rows = Rows(["a"] * 2, [0, 1], ["x", "y"], np.array([[255], [0]], np.uint8))
+
+    found = nearest(np.array([0], np.uint8), [rows], "ubinary", 5)
+    assert [(0, "y"), (8, "x")] == [(hit.score, hit.text) for hit in found]
+
+
 def test_measures_agree_on_packed_and_unpacked_signs():
     generator = np.random.default_rng(0)
     rows, query = generator.normal(size=(50, 20)), generator.normal(size=20)
@@ -143,6 +160,14 @@ def test_file_is_found_from_another_folder(run, embedded, model, tmp_path, monke
     monkeypatch.chdir(tmp_path / "elsewhere")
 
     assert run("search", "x", "--in", "../tales.parquet").exit_code == 0
+
+
+def test_lines_of_json_are_refused_with_what_can_be_searched(run, lines):
+    run("embed", lines({"id": "a", "chunks": ["x"]}), "-o", "o.jsonl")
+    result = run("search", "x", "--in", "o.jsonl")
+
+    assert result.exit_code == 2
+    assert "only the .parquet output of `ctxembed embed` can be searched." in result.stderr
 
 
 def write_foreign(path, **metadata):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,13 +13,14 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from ctxembed.cli.counting import counted
 from ctxembed.cli.embedding import Summary, embed_lines
 from ctxembed.cli.failures import SOME_SKIPPED
 from ctxembed.cli.lines import Failure, Split
 from ctxembed.cli.options import with_settings
 from ctxembed.cli.origin import Origin
 from ctxembed.cli.progress import progress_bar
-from ctxembed.cli.replacement import Replacement
+from ctxembed.cli.replacement import Replacement, check_replaceable
 from ctxembed.cli.writers import JsonlWriter, ParquetWriter, Writer
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError, InputError
@@ -75,7 +77,8 @@ def embed(
     if errors not in ("raise", "skip"):
         raise ConfigurationError(f"errors is 'raise' or 'skip', got {errors!r}.")
     skipped = Path("ctxembed.errors.jsonl" if out == STANDARD else f"{out}.errors.jsonl")
-    _check_paths(source, out, skipped)
+    _check_paths(source, out, skipped, errors)
+    _check_zero_rows(settings)
     show = sys.stderr.isatty() and not (out == STANDARD and sys.stdout.isatty())
     with (
         _opened(source) as (lines, size),
@@ -95,27 +98,53 @@ def embed(
         )
         if log and summary.failed:
             log.publish()
-            print(f"skipped {summary.failed:,} lines, see {skipped}", file=sys.stderr)
+            print(f"skipped {counted(summary.failed, 'line')}, see {skipped}", file=sys.stderr)
         if not summary.documents:
             reason = "no line could be embedded" if summary.failed else "there are no documents"
             raise InputError(f"{_name(source)}: {reason}; nothing was written.")
-    if not summary.failed and (log or out != STANDARD):
-        skipped.unlink(missing_ok=True)  # from an earlier run
+    mine = log is not None or out != STANDARD
+    if mine and not summary.failed and os.path.lexists(skipped):  # no error for a name too long
+        skipped.unlink()  # from an earlier run
     _report(summary)
 
 
-def _check_paths(source: Path, out: Path, skipped: Path) -> None:
-    if out == STANDARD:
-        return
+def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
+    """Refuse what can't be written, and whatever would be written or removed over the input."""
+    written = [] if out == STANDARD else [out]
+    if out != STANDARD:
+        _check_out(out)
+    if errors == "skip":
+        written.append(skipped)
+    for path in written:
+        check_replaceable(path)
+    for path in {*written, skipped} if written else ():
+        if source != STANDARD and _is_same(path, source):
+            raise ConfigurationError(f"{path} would take the place of the input.")
+
+
+def _check_out(out: Path) -> None:
     if out.suffix not in _SUFFIXES:
         raise ConfigurationError(f"{out}: the name has to end on {' or '.join(_SUFFIXES)}.")
     if out.is_dir():
         raise ConfigurationError(f"{out} is a directory. Hint: name a file.")
     if not out.parent.is_dir():
         raise ConfigurationError(f"the folder {out.parent} doesn't exist. Hint: create it.")
-    for path in (out, skipped):
-        if source != STANDARD and source.exists() and path.exists() and path.samefile(source):
-            raise ConfigurationError(f"{path} would take the place of the input.")
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:  # one of them isn't there
+        return False
+
+
+def _check_zero_rows(settings: Settings) -> None:
+    if settings.encoding == "ubinary" and settings.empty == "zero":
+        message = (
+            "a zero row in packed bits looks like the vector of a text, so --empty zero can't go "
+            "with --encoding ubinary. Hint: --encoding int8 or binary, or leave --empty out."
+        )
+        raise ConfigurationError(message)
 
 
 @contextmanager
@@ -165,8 +194,9 @@ def _output(out: Path, embedder: Embedder) -> Iterator[Writer]:
 def _report(summary: Summary) -> None:
     rate = summary.tokens / max(summary.seconds, 1e-9)
     print(
-        f"{summary.documents:,} documents, {summary.chunks:,} chunks, {summary.tokens:,} tokens "
-        f"in {summary.seconds:.1f} s ({rate:,.0f} tokens/s)",
+        f"{counted(summary.documents, 'document')}, {counted(summary.chunks, 'chunk')}, "
+        f"{counted(summary.tokens, 'token')} read in {summary.seconds:.1f} s "
+        f"({rate:,.0f} tokens/s)",
         file=sys.stderr,
     )
     if summary.failed:

@@ -6,10 +6,13 @@ Knows no library: it has to work when none of them is installed.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
+from dataclasses import fields
 
 from ctxembed.errors import EmbedError, MissingDependencyError
+from ctxembed.settings import Settings
 
 SOME_SKIPPED = 1
 STOPPED = 2
@@ -36,6 +39,13 @@ _EXTRAS = {
 }
 
 
+_SETTING = re.compile(
+    rf"\b({'|'.join(each.name for each in fields(Settings))})="
+    r'("[^"\s]+"(?: or "[^"\s]+")*|\d+(?:\.\d+)?)'
+)
+"""A setting as Python would give it: `encoding="int8" or "float"`, `context_weight=1`."""
+
+
 def missing_extra(error: ModuleNotFoundError) -> str | None:
     """Return what to install for a missing library, None where it belongs to no extra."""
     name = (error.name or "").partition(".")[0]
@@ -44,6 +54,20 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
         return None
     install = f'python -m pip install "ctxembed[{extra}]"'
     return f"this needs {name}, which isn't installed. Run: {install}"
+
+
+def as_options(message: str) -> str:
+    """Return a message whose hint names settings as options of the command line.
+
+    >>> as_options('is empty. Hint: drop it, or set empty="zero".')
+    'is empty. Hint: drop it, or set --empty zero.'
+    """
+    rest, hint, advice = message.rpartition("Hint: ")
+    return rest + hint + _SETTING.sub(_option, advice) if hint else message
+
+
+def _option(found: re.Match[str]) -> str:
+    return f"--{found[1].replace('_', '-')} {found[2].replace(chr(34), '')}"
 
 
 def exit_code(error: BaseException, *, debug: bool) -> int | None:
@@ -70,7 +94,7 @@ def _line(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, EmbedError):
         return missing_extra(error)
     if isinstance(error, EmbedError):
-        return " ".join(str(error).split())
+        return as_options(" ".join(str(error).split()))
     if isinstance(error, OSError):
         named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return f"{named}{error.strerror or error}"

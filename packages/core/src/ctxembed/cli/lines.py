@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ctxembed.cli.failures import as_options
 from ctxembed.errors import EmbedError, InputError
 
 Split = Callable[[str], list[str]]
@@ -53,7 +54,8 @@ class Document:
 
 def failure(line: int, error: EmbedError, key: str | None = None) -> Failure:
     """Return the failure of a line from the error that says so."""
-    return Failure(line, key or error.key, error.chunk, type(error).__name__, error.message)
+    reason = as_options(error.message)
+    return Failure(line, key or error.key, error.chunk, type(error).__name__, reason)
 
 
 def read_documents(lines: Iterable[bytes], split: Split) -> Iterator[Document]:

@@ -39,7 +39,10 @@ HELP: dict[str, tuple[str, str]] = {
         "Bad input",
         "A chunk beyond the model's limit is an error, or cut and pooled.",
     ),
-    "empty": ("Bad input", "A chunk without text is an error, or a zero vector."),
+    "empty": (
+        "Bad input",
+        "A chunk without text is an error, or a zero vector (not for ubinary).",
+    ),
     "batch_tokens": (
         "Model",
         "Tokens in one model call or request; without it the backend chooses.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ctxembed.cli.counting import counted
 from ctxembed.cli.lines import Document
 
 
@@ -24,7 +25,7 @@ def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Documen
     )
 
     columns = (
-        TextColumn("{task.fields[documents]:,} documents, {task.fields[chunks]:,} chunks"),
+        TextColumn("{task.fields[done]}"),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -32,12 +33,16 @@ def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Documen
     )
     documents = chunks = 0
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total, documents=0, chunks=0)
+
+        def done() -> str:
+            return f"{counted(documents, 'document')}, {counted(chunks, 'chunk')}"
+
+        task = bar.add_task("", total=total, done=done())
 
         def advance(document: Document) -> None:
             nonlocal documents, chunks
             documents += 1
             chunks += len(document.chunks)
-            bar.update(task, completed=document.end, documents=documents, chunks=chunks)
+            bar.update(task, completed=document.end, done=done())
 
         yield advance

@@ -45,7 +45,8 @@ def differing_bits(query: Array, rows: Array, encoding: Encoding) -> Array:
 def nearest(query: Array, batches: Iterable[Rows], encoding: Encoding, k: int) -> list[Hit]:
     """Return the `k` nearest chunks, nearest first; of equal ones the earlier first.
 
-    A chunk without text has a zero vector that the model never made: it is nobody's neighbour.
+    A zero row stands for a chunk that the model never saw: it is nobody's neighbour. Packed bits
+    can't tell it from a vector, which is why `ctxembed embed` writes none there.
     """
     bits = encoding in ("binary", "ubinary")
     sign = -1 if bits else 1
@@ -59,7 +60,10 @@ def _scored(
     for rows in batches:
         vectors = rows.vectors
         scores = differing_bits(query, vectors, encoding) if bits else cosines(query, vectors)
-        found = zip(scores.tolist(), rows.ids, rows.indexes, rows.texts, strict=True)
-        for score, key, index, text in found:
-            if not math.isnan(score) and not is_blank(text):
+        seen: Array = np.logical_or(vectors.any(axis=1), encoding == "ubinary")
+        found = zip(
+            scores.tolist(), seen.tolist(), rows.ids, rows.indexes, rows.texts, strict=True
+        )
+        for score, real, key, index, text in found:
+            if real and not math.isnan(score) and not is_blank(text):
                 yield Hit(score, key, index, text)

@@ -22,7 +22,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
     path: Annotated[
-        Path, typer.Option("--in", metavar="FILE", help="A Parquet file from `ctxembed embed`.")
+        Path, typer.Option("--in", metavar="FILE", help="A .parquet file from `ctxembed embed`.")
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="How many chunks to show.")] = 5,
     model: Annotated[

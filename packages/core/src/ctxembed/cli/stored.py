@@ -50,7 +50,11 @@ def open_stored(path: Path) -> Iterator[Stored]:
         try:
             file = pq.ParquetFile(raw)
         except pa.ArrowException as error:
-            raise InputError(f"{path} is not a Parquet file, or damaged.") from error
+            message = (
+                f"{path} is not a Parquet file, or damaged. Hint: only the .parquet output of "
+                "`ctxembed embed` can be searched."
+            )
+            raise InputError(message) from error
         try:
             origin = Origin.from_metadata(file.schema_arrow.metadata or {})
         except InputError as error:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ctxembed.cli.counting import counted
 from ctxembed.cli.demo.embedding import Watch
 from ctxembed.cli.demo.intervals import Estimate
 from ctxembed.cli.demo.metrics import METRICS
@@ -65,9 +66,10 @@ def _say_done(console: Console) -> Watch:
 def show(result: DemoResult, console: Console) -> None:
     """Print tables, changed queries and the sentence."""
     left_out = f", {result.unanswered:,} more without an answer" if result.unanswered else ""
+    queries = f"{result.queries:,} {'query' if result.queries == 1 else 'queries'}"
     console.print(
-        f"{result.dataset}: {result.documents:,} documents, {result.chunks:,} chunks, "
-        f"{result.queries:,} queries{left_out}",
+        f"{result.dataset}: {counted(result.documents, 'document')}, "
+        f"{counted(result.chunks, 'chunk')}, {queries}{left_out}",
         highlight=False,
     )
     console.print()
