@@ -15,8 +15,10 @@ pytest.importorskip("rich")
 pytest.importorskip("semantic_text_splitter")
 
 from rich.console import Console
+from typer.testing import CliRunner
 
 from ctxembed import Embedder, ModelSpec, Settings, TokenizedChunk
+from ctxembed.cli.app import app
 from ctxembed.cli.demo.run import run_demo
 from ctxembed.cli.demo.terminal import show
 from ctxembed.errors import ConfigurationError, InputError
@@ -159,6 +161,22 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(monkeypatch, tmp
         run_demo("fake", data, out=tmp_path)
     with pytest.raises(ConfigurationError, match="reads 1000 at the most"):
         run_demo("fake", data, chunk_tokens=1001, out=None)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_report_on_own_data_leaves_the_packaged_one(monkeypatch, tmp_path, data, own):
+    """Without --out each folder has a report of its own, and its full path is said."""
+    fake_model(monkeypatch, 0.5)
+    monkeypatch.chdir(tmp_path)
+    if not own:
+        monkeypatch.setattr("ctxembed.cli.demo.data.OWN", data)
+    given = ["--data", str(data)] if own else []
+    result = CliRunner().invoke(app, ["demo", "--chunk-tokens", "8", *given])
+
+    assert result.exit_code == 0, result.output
+    report = tmp_path / (f"ctxembed-demo-{data.name}.html" if own else "ctxembed-demo.html")
+    assert result.stdout.endswith(f"\nReport: {report}\n")
+    assert [report] == list(tmp_path.glob("*.html"))
 
 
 def test_a_document_that_the_model_cannot_read_is_named_by_its_id(monkeypatch, data):

@@ -31,7 +31,15 @@ def demo(
     dtype: Annotated[
         str, typer.Option(metavar="auto|float32|bfloat16", help="Arithmetic of the model.")
     ] = "auto",
-    out: Annotated[Path, typer.Option("-o", "--out", help="The report, one HTML file.")] = _REPORT,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The report, one HTML file; without it ctxembed-demo.html here, for --data "
+            "ctxembed-demo-FOLDER.html.",
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals' draws.")] = 0,
 ) -> None:
@@ -45,12 +53,13 @@ def demo(
     from ctxembed.cli.demo.run import run_demo
     from ctxembed.cli.demo.terminal import show, watching
 
+    path = out or _default(data)
     with watching() as watch:
         result = run_demo(
             model,
             data,
             chunk_tokens=chunk_tokens,
-            out=out if report else None,
+            out=path if report else None,
             backend=backend,  # type: ignore[arg-type]  # Settings refuses other values with a hint
             device=device,
             dtype=dtype,  # type: ignore[arg-type]
@@ -59,4 +68,11 @@ def demo(
         )
     show(result, Console())
     if report:
-        typer.echo(f"\nReport: {out}")
+        typer.echo(f"\nReport: {path.absolute()}")
+
+
+def _default(data: Path | None) -> Path:
+    """Return a report of its own for a folder, so that it replaces no other."""
+    return (
+        _REPORT if data is None else Path(f"{_REPORT.stem}-{data.resolve().name or 'root'}.html")
+    )
