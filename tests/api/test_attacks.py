@@ -259,6 +259,7 @@ def test_forks_while_others_are_busy(api):
 import os, sys, threading
 from ctxembed import Embedder
 embedder = Embedder.open(backend="api", dimensions=128)
+embedder.embed_query("q")  # a fork in the middle of an import hangs in Python itself
 stop = threading.Event()
 def ask():
     while not stop.is_set():
