@@ -207,16 +207,18 @@ def _reserved(tokenizer: Tokenizer, names: Mapping[str, str]) -> tuple[frozenset
 
 def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return what the tokenizer puts before and after a text."""
-    try:
-        pairs = ((_encoded(tokenizer, probe), probe) for probe in _probes(tokenizer))
-        bare, probe = next(pair for pair in pairs if pair[0])
-        whole = tokenizer.encode(probe).ids
-    except StopIteration:
+    tried = False
+    for probe in _probes(tokenizer):
+        bare = _encoded(tokenizer, probe)
+        if not bare:
+            continue
+        tried, size, whole = True, len(bare), tokenizer.encode(probe).ids
+        starts = [n for n in range(len(whole) - size + 1) if whole[n : n + size] == bare]
+        if len(starts) == 1:  # a probe may be the opening itself
+            return tuple(whole[: starts[0]]), tuple(whole[starts[0] + size :])
+    if not tried:
         message = "the tokenizer gives no token for any text tried. Hint: fetch its file again."
-        raise ModelLoadError(message) from None
-    for start in range(len(whole) - len(bare) + 1):
-        if whole[start : start + len(bare)] == bare:
-            return tuple(whole[:start]), tuple(whole[start + len(bare) :])
+        raise ModelLoadError(message)
     message = "the tokenizer changes a text when it adds special tokens: chunks can't be joined."
     raise ModelLoadError(message)
 
@@ -233,7 +235,8 @@ def _encoded(tokenizer: Tokenizer, text: str) -> list[int]:
 def _probes(tokenizer: Tokenizer) -> Iterator[str]:
     """Give short texts, then words of the vocabulary, which may be of any language or none."""
     yield from _PROBES
-    yield from islice(tokenizer.get_vocab(with_added_tokens=False), _PROBE_WORDS)
+    words = tokenizer.get_vocab(with_added_tokens=False)
+    yield from islice(sorted(words, key=words.__getitem__), _PROBE_WORDS)
 
 
 def _special_names(directory: Path) -> dict[str, str]:
