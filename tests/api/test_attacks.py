@@ -240,12 +240,16 @@ def test_an_interrupt_does_not_wait_for_retries(api):
         "from ctxembed import Embedder\nEmbedder.open(backend='api', timeout=5).embed_query('q')\n"
     )
     api.always = lambda handler, _: api.closing.wait(20)
-    child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    while not api.requests:
-        time.sleep(0.05)
-    began = time.monotonic()
-    child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=15)
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as child:
+        while not api.requests:
+            time.sleep(0.05)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=15)
     api.closing.set()
 
     assert b"KeyboardInterrupt" in told

@@ -1,6 +1,7 @@
 """For the command line's tests: a backend without weights behind it, and files to feed it."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,12 @@ embedder.open_backend = lambda *_: FakeBackend(fault=pause)
 from ctxembed.cli import main
 main()
 """
+
+
+def heed_signals():
+    """Undo in a child what `nohup` or a shell's `&` leaves behind: signals that are ignored."""
+    for name in ("SIGINT", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def process(tmp_path, monkeypatch):
             subprocess.Popen(
                 [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
                 cwd=tmp_path,
-                **{**given, **options},
+                **{"preexec_fn": heed_signals, **given, **options},
             )
         )
         return started[-1]
