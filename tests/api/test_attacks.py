@@ -76,7 +76,7 @@ def test_waiting_for_a_turn_is_no_attempt(api):
 
 
 def test_growing_while_nothing_is_refused(api):
-    """Answers take their time: more are under way after 50 ms without a refusal."""
+    """Answers take their time: more are under way after 20 ms without a refusal."""
 
     def slow(handler, body):
         time.sleep(0.5)

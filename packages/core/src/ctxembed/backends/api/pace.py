@@ -1,7 +1,7 @@
 """`Pace`: how many requests may be under way at once, learned from how they fare.
 
 Starts at 4. Until the first refusal (429) it doubles with every round of successes, and rises by 4
-whenever nothing is refused for 50 ms: refusals come at once, answers take their time. A refusal halves
+whenever nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves
 it, and all wait together for as long as the server asks; from then on it rises by one a round. Lives in
 one event loop; no locks.
 """
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 START = 4
-PATIENCE = 0.05
+PATIENCE = 0.02
 """Seconds without a refusal after which more may be under way."""
 
 
