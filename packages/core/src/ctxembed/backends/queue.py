@@ -10,11 +10,11 @@ import asyncio
 import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
 from ctxembed.errors import BackendError
+from ctxembed.locks import ForkLock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class ModelQueue:
 
 _QUEUES: WeakSet[ModelQueue] = WeakSet()
 _LOADED: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-_LOCK = Lock()
+_LOCK = ForkLock()
 
 
 def share(key: Hashable, load: Callable[[], T]) -> T:
@@ -75,8 +75,6 @@ def share(key: Hashable, load: Callable[[], T]) -> T:
 
 
 def _after_fork_in_child() -> None:
-    global _LOCK  # noqa: PLW0603 - a thread that isn't here any more may have held it
-    _LOCK = Lock()
     for queue in list(_QUEUES):
         queue._renew()  # noqa: SLF001 - same module
 
