@@ -1,12 +1,15 @@
 """Attention inside each window of a packed sequence, at a memory that grows with its length only.
 
-Queries come as `(kv_heads, rows, group, size)`, already scaled; keys and values as
-`(kv_heads, tokens, size)`. There is no mask: a window sees all of itself and nothing else.
+Queries come as `(tokens, heads, size)`, already scaled; keys and values as `(tokens, kv_heads,
+size)`. There is no mask: a window sees all of itself and nothing else. What comes back has a row of
+`heads * size` numbers a token, and may lie where the queries were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -14,75 +17,141 @@ from torch.nn import functional
 
 from ctxembed.backends.torch.linear import Kind, product
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor], None]
-"""Takes queries, keys, values and where the result goes: `(rows, kv_heads, group, size)`."""
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """Where windows of a packed sequence begin and end."""
+
+    windows: tuple[slice, ...]
+    offsets: Tensor
+    """The same as one int32 tensor on the device, (windows + 1)."""
+    longest: int
+
+
+Attention = Callable[[Tensor, Tensor, Tensor, Borders], Tensor]
 
 _TILE_BYTES = 4 * 2**20
 _LEAST_ROWS, _MOST_ROWS = 128, 1024
 _SMALL_WINDOW = 512
+_SPLIT_KEYS, _SPLIT_ROWS = 1024, 512
+_PROBE_LENGTHS = (3, 17, 1)
+_PROBE_TOLERANCE = 2e-2
 
 
-def choose_attention(kind: Kind, dtype: torch.dtype) -> Attend:
-    """Return the attention that goes with a kind of linear layer."""
-    if kind == "torch":
-        return _fused
-    return _tiled_or_at_once if dtype == torch.bfloat16 else _tiled
+def borders_of(lengths: Sequence[int], device: torch.device) -> Borders:
+    """Return the borders of windows of these lengths, one behind the other."""
+    ends = [*accumulate(lengths, initial=0)]
+    offsets = torch.tensor(ends, dtype=torch.int32).to(device, non_blocking=True)
+    return Borders(tuple(slice(*pair) for pair in pairwise(ends)), offsets, max(lengths))
 
 
-def attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    block: slice,
-    windows: Sequence[slice],
-    one: Attend,
-) -> Tensor:
-    """Return what a block of tokens of the packed sequence reads, shape (rows, heads * size)."""
-    kv_heads, rows, group, size = queries.shape
-    mixed = queries.new_empty(rows, kv_heads, group, size)
-    for mine, seen in _parts(block, windows):
-        one(queries[:, mine], keys[:, seen], values[:, seen], mixed[mine])
-    return mixed.view(rows, kv_heads * group * size)
+def choose_attention(kind: Kind, dtype: torch.dtype, device: torch.device, size: int) -> Attention:
+    """Return the fastest attention that works: `kind` multiplies float matrices on this device."""
+    if kind == "onednn":
+        return _in_tiles
+    if device.type == "cuda" and dtype == torch.bfloat16 and _packed_works(device, size):
+        return _packed
+    return _fused
 
 
-def _parts(block: slice, windows: Sequence[slice]) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows of a block inside each window, counted from its start, and the window."""
-    for window in windows:
-        start, stop = max(block.start, window.start), min(block.stop, window.stop)
-        if start < stop:
-            yield slice(start - block.start, stop - block.start), window
+def _packed(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> Tensor:
+    """Take all windows in one kernel, which knows where each begins."""
+    from torch.nn.attention.varlen import varlen_attn
 
-
-def _fused(queries: Tensor, keys: Tensor, values: Tensor, mixed: Tensor) -> None:
-    kv_heads, rows, group, size = queries.shape
-    heads = queries.transpose(1, 2).reshape(1, kv_heads * group, rows, size)
-    found = functional.scaled_dot_product_attention(
-        heads, keys.unsqueeze(0), values.unsqueeze(0), scale=1.0, enable_gqa=group > 1
+    ends, longest = borders.offsets, borders.longest
+    several = queries.shape[1] > keys.shape[1]
+    found = varlen_attn(
+        *(queries, keys, values, ends, ends, longest, longest), scale=1.0, enable_gqa=several
     )
-    mixed.copy_(found.view(kv_heads, group, rows, size).permute(2, 0, 1, 3))
+    mixed: Tensor = found.flatten(1)
+    return mixed
 
 
-def _tiled_or_at_once(queries: Tensor, keys: Tensor, values: Tensor, mixed: Tensor) -> None:
-    """Take all heads at once where windows are short: fewer calls, equal speed."""
-    if keys.shape[1] > _SMALL_WINDOW:
-        _tiled(queries, keys, values, mixed)
-        return
-    kv_heads, rows, group, size = queries.shape
-    scores = torch.bmm(queries.reshape(kv_heads, rows * group, size), keys.transpose(1, 2))
+def _packed_works(device: torch.device, size: int) -> bool:
+    """Tell whether this PyTorch and this GPU have the kernel, and it gives what it should."""
+    shapes = [(sum(_PROBE_LENGTHS), heads, size) for heads in (2, 1, 1)]
+    random = torch.Generator().manual_seed(0)
+    parts = [torch.randn(shape, generator=random).to(device, torch.bfloat16) for shape in shapes]
+    borders = borders_of(_PROBE_LENGTHS, device)
+    with torch.inference_mode():
+        parts[0] /= size**0.5
+        try:
+            found = _packed(*parts, borders)
+        except (ImportError, TypeError, RuntimeError, NotImplementedError):
+            return False
+        return bool((found - _fused(*parts, borders)).abs().max() <= _PROBE_TOLERANCE)
+
+
+def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> Tensor:
+    """Take a window at a time, with what PyTorch has for it."""
+    mixed = torch.empty_like(queries)
+    several = queries.shape[1] > keys.shape[1]
+    for window in borders.windows:
+        parts = (each[window].transpose(0, 1).unsqueeze(0) for each in (queries, keys, values))
+        found = functional.scaled_dot_product_attention(*parts, scale=1.0, enable_gqa=several)
+        mixed[window] = found[0].transpose(0, 1)
+    return mixed.flatten(1)
+
+
+def _in_tiles(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> Tensor:
+    """Take a window at a time by products of oneDNN, whose scores stay in the processor's cache.
+
+    Heads that share a key head are rows of one product. What is found lies where the queries were.
+    """
+    group = queries.shape[1] // keys.shape[1]
+    for window in borders.windows:
+        mine, key, value = queries[window], keys[window], values[window]
+        if len(mine) <= _SMALL_WINDOW and mine.dtype == torch.bfloat16:
+            _at_once(mine, key, value)
+            continue
+        for head in range(keys.shape[1]):
+            heads = slice(head * group, (head + 1) * group)
+            _one_head(mine[:, heads], key[:, head].contiguous(), value[:, head].contiguous())
+    return queries.flatten(1)
+
+
+def _at_once(queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    """Take all heads together: fewer calls, where windows are short."""
+    rows, kv_heads, size = keys.shape
+    grouped = queries.view(rows, kv_heads, -1, size).transpose(0, 1)
+    scores = torch.bmm(grouped.reshape(kv_heads, -1, size), keys.permute(1, 2, 0).contiguous())
     torch.softmax(scores, -1, out=scores)
-    found = torch.bmm(scores, values).view(kv_heads, rows, group, size)
-    mixed.copy_(found.transpose(0, 1))
+    found = torch.bmm(scores, values.transpose(0, 1).contiguous())
+    grouped.copy_(found.view_as(grouped))
 
 
-def _tiled(queries: Tensor, keys: Tensor, values: Tensor, mixed: Tensor) -> None:
-    """Go through rows in tiles whose scores stay in the cache, a key head at a time."""
-    kv_heads, rows, group, size = queries.shape
-    tile = _TILE_BYTES // (keys.shape[1] * keys.element_size())
-    step = max(1, min(max(tile, _LEAST_ROWS), _MOST_ROWS) // group)
-    for head in range(kv_heads):
-        key, value = keys[head], values[head].t()
-        for start in range(0, rows, step):
-            part = queries[head, start : start + step]
-            scores = product(part.reshape(-1, size), key)
-            torch.softmax(scores, -1, out=scores)
-            mixed[start : start + step, head] = product(scores, value).view_as(part)
+def _one_head(queries: Tensor, keys: Tensor, values: Tensor) -> None:
+    """Go through the rows of `(rows, group, size)` in tiles."""
+    rows, group, size = queries.shape
+    fit = _TILE_BYTES // (len(keys) * keys.element_size())
+    mix = _by_rows if fit >= _LEAST_ROWS else _by_rows_and_keys
+    step = max(1, min(fit, _MOST_ROWS) if fit >= _LEAST_ROWS else _SPLIT_ROWS) // group or 1
+    for start in range(0, rows, step):
+        part = queries[start : start + step]
+        part.copy_(mix(part.reshape(-1, size), keys, values).view_as(part))
+
+
+def _by_rows(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    scores = product(queries, keys)
+    torch.softmax(scores, -1, out=scores)
+    return product(scores, values.t())
+
+
+def _by_rows_and_keys(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Take keys in parts too, sums kept relative to the highest score so far.
+
+    Sums and what is mixed are float32; Milakov and Gimelshein, "Online normalizer calculation for
+    softmax" (2018).
+    """
+    mixed = queries.new_zeros(queries.shape, dtype=torch.float32)
+    highest = queries.new_full((len(queries), 1), -torch.inf)
+    total = queries.new_zeros((len(queries), 1), dtype=torch.float32)
+    for key, value in zip(keys.split(_SPLIT_KEYS), values.split(_SPLIT_KEYS), strict=True):
+        scores = product(queries, key)
+        higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
+        shrunk = (highest - higher).float().exp_()
+        scores.sub_(higher).exp_()
+        total.mul_(shrunk).add_(scores.sum(-1, keepdim=True, dtype=torch.float32))
+        mixed.mul_(shrunk).add_(product(scores, value.t()))
+        highest = higher
+    return mixed.div_(total)

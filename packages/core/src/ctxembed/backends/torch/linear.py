@@ -2,7 +2,8 @@
 
 On CPUs where PyTorch's float32 path runs at half speed (AMD), oneDNN with reordered weights runs
 at full speed. Its entry points are internal to PyTorch, so they are tried out at load: first for
-equal results, then for time. Whichever loses, the vectors are the same but for rounding.
+equal results, then for time. Whichever loses, the vectors are the same but for rounding. Layers of
+8-bit numbers, which are chosen by name only, are in `quantized`.
 """
 
 from __future__ import annotations
@@ -16,56 +17,90 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ctxembed.backends.torch.quantized import make_quantized
+
 Linear = Callable[[Tensor], Tensor]
-Kind = Literal["torch", "onednn"]
+Kind = Literal["torch", "onednn", "int8"]
 
 TYPICAL_ROWS = 2048
-"""What weights are laid out for: tokens in a full batch on CPU."""
+"""Tokens in a full batch on CPU."""
+
+LAYOUT_ROWS = 512
+"""What weights are laid out for: rows that go through a layer together on CPU."""
 
 _PROBE_ROWS, _PROBE_INPUTS, _PROBE_OUTPUTS = 512, 1024, 2048
-_PROBE_RUNS = 3
+_PROBE_RUNS = 5
 _NOISE = 1.1
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `rows @ weight.T + bias` from oneDNN; `weight` may be reordered or a strided view."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001 - internal to PyTorch: see the module's docstring
+def product(
+    rows: Tensor, weight: Tensor, bias: Tensor | None = None, then: Literal["none", "swish"] = "none"
+) -> Tensor:
+    """Return `then(rows @ weight.T + bias)` from oneDNN; `weight` may be reordered or strided."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, then, [], "")  # noqa: SLF001 - internal to PyTorch: see the module's docstring
+    return result
+
+
+def product_times(rows: Tensor, weight: Tensor, other: Tensor) -> Tensor:
+    """Return `(rows @ weight.T) * other` from oneDNN."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, other, weight, None, "mul")  # noqa: SLF001 - as above
     return result
 
 
 def reorder(weight: Tensor) -> Tensor:
     """Return a copy of a weight in the layout that oneDNN multiplies fastest."""
-    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)  # noqa: SLF001 - as above
+    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, LAYOUT_ROWS)  # noqa: SLF001 - as above
     return result
 
 
 def make_linear(weight: Tensor, bias: Tensor | None, kind: Kind) -> Linear:
-    """Return a linear layer; with "onednn" it holds its own copy of the weight only."""
+    """Return a linear layer; all kinds but "torch" hold a copy of the weight only."""
     if kind == "torch":
         return lambda rows: functional.linear(rows, weight, bias)
+    if kind == "int8":
+        return make_quantized(weight, bias)
     packed = reorder(weight)
     return lambda rows: product(rows, packed, bias)
 
 
+def make_gated(gate: Tensor, up: Tensor, kind: Kind) -> Linear:
+    """Return the layer `silu(rows @ gate.T) * (rows @ up.T)`."""
+    if kind == "onednn":
+        first, second = reorder(gate), reorder(up)
+        return lambda rows: product_times(rows, second, product(rows, first, None, "swish"))
+    both = make_linear(torch.cat((gate, up)), None, kind)
+
+    def gated(rows: Tensor) -> Tensor:
+        opened, raised = both(rows).chunk(2, dim=-1)
+        return functional.silu(opened).mul_(raised)
+
+    return gated
+
+
 @cache
 def choose(device: str, dtype: torch.dtype) -> Kind:
-    """Return the kind that is faster here, if both give the same; takes 0.1 s, once."""
+    """Return the kind that is faster here, if all give the same; takes 0.1 s, once."""
+    if dtype == torch.int8:
+        return "int8"
     if device != "cpu" or dtype not in _TOLERANCE:
         return "torch"
     random = torch.Generator().manual_seed(0)
     weight = torch.randn(_PROBE_OUTPUTS, _PROBE_INPUTS, generator=random).to(dtype)
     rows = torch.randn(_PROBE_ROWS, _PROBE_INPUTS, generator=random).to(dtype)
-    ours = make_linear(weight, None, "torch")
     with torch.inference_mode():
+        ours = make_linear(weight, None, "torch")
         try:
             rival = make_linear(weight, None, "onednn")
-            same = _agree(ours(rows), rival(rows), _TOLERANCE[dtype])
-            same = same and _agree(ours(rows), product(rows, weight), _TOLERANCE[dtype])
+            pairs = [
+                (ours(rows), rival(rows)),
+                (ours(rows), product(rows, weight)),
+                *((make_gated(weight, weight, kind)(rows) for kind in ("torch", "onednn")),),
+            ]
+            same = all(_agree(one, two, _TOLERANCE[dtype]) for one, two in pairs)
         except (AttributeError, RuntimeError):
             return "torch"
-        faster = same and _seconds(rival, rows) < _NOISE * _seconds(ours, rows)
-        return "onednn" if faster else "torch"
+        return "onednn" if same and _faster(rival, ours, rows) else "torch"
 
 
 def _agree(one: Tensor, two: Tensor, tolerance: float) -> bool:
@@ -73,10 +108,12 @@ def _agree(one: Tensor, two: Tensor, tolerance: float) -> bool:
     return one.shape == two.shape and bool((one - two).abs().max() <= tolerance * scale)
 
 
-def _seconds(linear: Linear, rows: Tensor) -> float:
-    best = float("inf")
+def _faster(rival: Linear, ours: Linear, rows: Tensor) -> bool:
+    """Compare the best of some runs, taken by turns: whatever else runs here slows both alike."""
+    best = dict.fromkeys((rival, ours), float("inf"))
     for _ in range(_PROBE_RUNS):
-        start = perf_counter()
-        linear(rows)
-        best = min(best, perf_counter() - start)
-    return best
+        for linear in best:
+            start = perf_counter()
+            linear(rows)
+            best[linear] = min(best[linear], perf_counter() - start)
+    return best[rival] < _NOISE * best[ours]

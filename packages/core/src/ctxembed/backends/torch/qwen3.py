@@ -1,8 +1,8 @@
 """The forward of a Qwen3 that looks both ways, over windows packed one after another, unpadded.
 
 The residual stream, norms and rotations are float32 whatever the type of the weights; matrix
-products and attention are in the type of the weights. Long sequences go through a layer a block of
-rows at a time, so that only states, keys and values are as long as the sequence.
+products and attention are in the type of the weights. On a CPU tokens go through all but attention
+a few hundred at a time, so that what a layer does to them finds them in the processor's cache.
 """
 
 from __future__ import annotations
@@ -10,48 +10,48 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import chain
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ctxembed.backends.torch.architecture import Architecture
-from ctxembed.backends.torch.attention import Attend, attend, choose_attention
-from ctxembed.backends.torch.linear import Kind, Linear, make_linear
+from ctxembed.backends.torch.attention import Attention, borders_of, choose_attention
+from ctxembed.backends.torch.linear import LAYOUT_ROWS, Kind, Linear, choose, make_gated, make_linear
 from ctxembed.backends.torch.rotary import paired, turn, turns
 from ctxembed.backends.torch.weights import Weights
 
 _IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
-_BLOCK_ROWS = {"cpu": 2048}
-_DEVICE_BLOCK_ROWS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: four matrix products and the weights of its norms."""
+    """One layer: its matrix products and the weights of its norms.
 
-    before_attention: Tensor
-    query: Linear
-    query_norm: Tensor
-    key_value: Linear
-    key_norm: Tensor
+    `look` makes queries, keys and values of rows, in this order; `look_norm` is (heads + kv_heads,
+    size), for queries and keys.
+    """
+
+    before_look: Tensor
+    look: Linear
+    look_norm: Tensor
     out: Linear
     before_inner: Tensor
-    gate_up: Linear
+    gated: Linear
     down: Linear
 
 
 @dataclass(frozen=True, slots=True)
 class Qwen3:
-    """A loaded model; `states` is its forward."""
+    """A loaded model; `states` is its forward, `dtype` the type of what isn't float32 anyway."""
 
     sizes: Architecture
     dtype: torch.dtype
     embedding: Tensor
     layers: tuple[Layer, ...]
     norm: Tensor
-    one: Attend
+    attention: Attention
     kind: Kind
 
     @property
@@ -66,43 +66,49 @@ class Qwen3:
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        sizes = self.sizes
         lengths = [len(window) for window in windows]
-        ids = torch.tensor(list(chain.from_iterable(windows)), device=self.device)
-        borders = [slice(*pair) for pair in pairwise(accumulate(lengths, initial=0))]
+        borders = borders_of(lengths, self.device)
+        ids = torch.tensor(list(chain.from_iterable(windows))).to(self.device, non_blocking=True)
         states = functional.embedding(ids, self.embedding).float()
-        rotation = turns(lengths, self.sizes.head, self.sizes.theta, self.device)
+        rotation = turns(lengths, sizes.head, sizes.theta, self.device)
+        heads, kv_heads = sizes.heads, sizes.kv_heads
+        shapes = [(len(ids), count, sizes.head) for count in (heads, kv_heads, kv_heads)]
         for layer in self.layers:
-            _through(layer, states, rotation, borders, self)
-        return _norm(states, self.norm, self.sizes.epsilon)
+            seen = [states.new_empty(shape, dtype=self.dtype) for shape in shapes]
+            for part in _parts(states):
+                _look(layer, states[part], rotation[part], [each[part] for each in seen], self)
+            mixed = self.attention(*seen, borders)
+            for part in _parts(states):
+                _think(layer, states[part], mixed[part], self)
+        return _norm(states, self.norm, sizes.epsilon)
 
 
-def _through(
-    layer: Layer, states: Tensor, rotation: Tensor, windows: Sequence[slice], model: Qwen3
+def _parts(states: Tensor) -> list[slice]:
+    """Return the rows that go through a layer together: all of them, but for a CPU."""
+    step = LAYOUT_ROWS if states.device.type == "cpu" else len(states)
+    return [slice(start, start + step) for start in range(0, len(states), step)]
+
+
+def _look(
+    layer: Layer, states: Tensor, rotation: Tensor, seen: Sequence[Tensor], model: Qwen3
 ) -> None:
-    """Take the states through one layer, in place."""
-    sizes, dtype = model.sizes, model.dtype
-    blocks = _blocks(len(states), states.device.type)
-    normed = [
-        _norm(states[block], layer.before_attention, sizes.epsilon).to(dtype) for block in blocks
-    ]
-    keys = states.new_empty(sizes.kv_heads, len(states), sizes.head, dtype=dtype)
-    values = torch.empty_like(keys)
-    for block, rows in zip(blocks, normed, strict=True):
-        both = layer.key_value(rows).view(len(rows), 2, sizes.kv_heads, sizes.head)
-        key = _norm(both[:, 0].float(), layer.key_norm, sizes.epsilon)
-        keys[:, block] = turn(key, rotation[block]).transpose(0, 1)
-        values[:, block] = both[:, 1].transpose(0, 1)
-    for block in blocks:
-        rows = normed.pop(0)
-        query = layer.query(rows).view(len(rows), sizes.heads, sizes.head).float()
-        query = turn(_norm(query, layer.query_norm, sizes.epsilon), rotation[block])
-        grouped = query.unflatten(1, (sizes.kv_heads, sizes.group)).transpose(0, 1)
-        queries = torch.empty(grouped.shape, dtype=dtype, device=states.device).copy_(grouped)
-        mine = states[block]
-        mine += layer.out(attend(queries, keys, values, block, windows, model.one))
-        rows = _norm(mine, layer.before_inner, sizes.epsilon).to(dtype)
-        gate, up = layer.gate_up(rows).chunk(2, dim=-1)
-        mine += layer.down(functional.silu(gate).mul_(up))
+    """Write what the states ask, and what they show to others, into queries, keys and values."""
+    epsilon, (queries, keys, values) = model.sizes.epsilon, seen
+    rows = _norm(states, layer.before_look, epsilon).to(model.dtype)
+    found = layer.look(rows).view(len(rows), -1, model.sizes.head)
+    turning = queries.shape[1] + keys.shape[1]
+    turned = turn(_norm(found[:, :turning].float(), layer.look_norm, epsilon), rotation)
+    queries.copy_(turned[:, : queries.shape[1]])
+    keys.copy_(turned[:, queries.shape[1] :])
+    values.copy_(found[:, turning:])
+
+
+def _think(layer: Layer, states: Tensor, mixed: Tensor, model: Qwen3) -> None:
+    """Add to the states, in place, what was read and what follows from it."""
+    states += layer.out(mixed)
+    rows = _norm(states, layer.before_inner, model.sizes.epsilon).to(model.dtype)
+    states += layer.down(layer.gated(rows))
 
 
 def _norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -113,20 +119,18 @@ def _norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return scaled.mul_(weight)
 
 
-def _blocks(rows: int, device: str) -> list[slice]:
-    step = _BLOCK_ROWS.get(device, _DEVICE_BLOCK_ROWS)
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-
-
 def load_qwen3(
     weights: Weights, sizes: Architecture, dtype: torch.dtype, device: torch.device, kind: Kind
 ) -> Qwen3:
     """Return the model, its weights read, converted and laid out one by one.
 
+    With `torch.int8` the matrix products are of 8-bit numbers, and everything else is float32.
+
     Raises:
         ModelLoadError: tensors are missing, too many, misshapen or unreadable.
     """
     weights.check(sizes.shapes(), _IGNORED)
+    dtype = torch.float32 if dtype == torch.int8 else dtype
 
     def take(name: str) -> Tensor:
         return weights.take(f"{name}.weight", dtype, device)
@@ -138,18 +142,18 @@ def load_qwen3(
         attention, inner = f"{name}.self_attn", f"{name}.mlp"
         query = paired(take(f"{attention}.q_proj"), sizes.head)
         key = paired(take(f"{attention}.k_proj"), sizes.head)
-        key_value = torch.cat((key, take(f"{attention}.v_proj")))
-        gate_up = torch.cat((take(f"{inner}.gate_proj"), take(f"{inner}.up_proj")))
+        look = torch.cat((query, key, take(f"{attention}.v_proj")))
+        # attention's 1 / sqrt(size) rides on the norm of the queries
+        query_norm = paired(norm(f"{attention}.q_norm"), sizes.head) / math.sqrt(sizes.head)
+        key_norm = paired(norm(f"{attention}.k_norm"), sizes.head)
+        norms = (query_norm.expand(sizes.heads, -1), key_norm.expand(sizes.kv_heads, -1))
         return Layer(
-            before_attention=norm(f"{name}.input_layernorm"),
-            query=make_linear(query, None, kind),
-            # attention's 1 / sqrt(size) rides on the norm of the queries
-            query_norm=paired(norm(f"{attention}.q_norm"), sizes.head) / math.sqrt(sizes.head),
-            key_value=make_linear(key_value, None, kind),
-            key_norm=paired(norm(f"{attention}.k_norm"), sizes.head),
+            before_look=norm(f"{name}.input_layernorm"),
+            look=make_linear(look, None, kind),
+            look_norm=torch.cat(norms),
             out=make_linear(take(f"{attention}.o_proj"), None, kind),
             before_inner=norm(f"{name}.post_attention_layernorm"),
-            gate_up=make_linear(gate_up, None, kind),
+            gated=make_gated(take(f"{inner}.gate_proj"), take(f"{inner}.up_proj"), kind),
             down=make_linear(take(f"{inner}.down_proj"), None, kind),
         )
 
@@ -162,6 +166,6 @@ def load_qwen3(
             embedding=weights.take("embed_tokens.weight", None if cpu else dtype, device),
             layers=tuple(layer(f"layers.{number}") for number in range(sizes.layers)),
             norm=norm("norm"),
-            one=choose_attention(kind, dtype),
+            attention=choose_attention(choose(device.type, dtype), dtype, device, sizes.head),
             kind=kind,
         )
