@@ -96,7 +96,7 @@ def test_bfloat16_stays_close(minilm_checkpoint: Path):
 
 
 def test_linear_layers_are_exchanged(minilm_checkpoint: Path):
-    model = load(Settings(model=str(minilm_checkpoint)))._loaded.model
+    model = load(Settings(model=str(minilm_checkpoint)))._loaded[0].model
     if model.kind == "torch":
         pytest.skip("PyTorch's own linear layers are as fast on this machine")
 

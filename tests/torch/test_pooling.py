@@ -1,6 +1,8 @@
 """Means and codes on the device are those that numpy and `ctxembed.encoding` give."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from hypothesis.extra.numpy import arrays
 
 from ctxembed import Embedder
 from ctxembed.backends.torch import load
+from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.encoding import quantize_tanh, to_binary
 from ctxembed.errors import NonFiniteError
+from ctxembed.planning import Batch, TokenizedChunk, Window
 from ctxembed.settings import Settings
 
 FLOATS = st.floats(-4, 4, width=32)
@@ -50,12 +54,23 @@ def test_means_are_over_each_span_alone(gaps: list[tuple[int, int]]):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_value_that_is_not_finite_is_an_error(bad: float):
+def test_a_value_that_is_not_finite_is_an_error(pplx_checkpoint: Path, bad: float):
     states = torch.ones(4, 3)
     states[2, 1] = bad
-    assert segment_means(states, [(0, 2)]).shape == (1, 3)
-    with pytest.raises(NonFiniteError, match="not finite"):
-        segment_means(states, [(0, 2), (2, 4)])
+    backend = load(Settings(model=str(pplx_checkpoint)))
+    (loaded,) = backend._loaded
+    model = SimpleNamespace(states=lambda windows: states, device=loaded.model.device)
+    own = TorchBackend([replace(loaded, model=model)], backend.spec, backend.limits)
+    chunks = [TokenizedChunk("", 2, [7, 8]), TokenizedChunk("", 2, [9, 10])]
+    windows = [
+        Window(document=n, first=0, keep=range(1), chunks=(chunk,), tokens=2)
+        for n, chunk in enumerate(chunks)
+    ]
+
+    assert own.embed(Batch((windows[0],), "pooled"))[0].shape == (1, 3)
+    for form in ("pooled", "int8", "binary"):
+        with pytest.raises(NonFiniteError, match="not finite"):
+            own.embed(Batch(tuple(windows), form))
 
 
 def test_one_document_that_is_not_finite_spares_its_batch_mates(

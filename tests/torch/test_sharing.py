@@ -41,10 +41,11 @@ def test_the_same_weights_are_loaded_once(pplx_checkpoint: Path, monkeypatch: py
     other = load(Settings(model=str(pplx_checkpoint), encoding="binary", batch_tokens=99))
 
     assert len(loads) <= 1
-    assert {id(each._loaded) for each in [*backends, other]} == {id(other._loaded)}
-    assert (
-        load(Settings(model=str(pplx_checkpoint), dtype="bfloat16"))._loaded is not other._loaded
-    )
+    (only,) = other._loaded
+    assert {id(each._loaded[0]) for each in [*backends, other]} == {id(only)}
+    for dtype in ("bfloat16", "int8"):
+        others = load(Settings(model=str(pplx_checkpoint), dtype=dtype))
+        assert others._loaded[0] is not only
 
 
 def test_other_weights_with_the_old_time_are_loaded_anew(qwen_tokenizer_json: str, tmp_path: Path):
@@ -59,7 +60,7 @@ def test_other_weights_with_the_old_time_are_loaded_anew(qwen_tokenizer_json: st
     other = load(settings)
 
     assert weights.stat().st_size == before.st_size
-    assert other._loaded is not one._loaded
+    assert other._loaded[0] is not one._loaded[0]
 
 
 def test_closing_one_embedder_does_not_break_another(pplx_checkpoint: Path):
@@ -77,7 +78,7 @@ def test_weights_leave_memory_with_their_last_embedder(qwen_tokenizer_json: str,
     from pplx import write_pplx
 
     backend = load(Settings(model=str(write_pplx(tmp_path, qwen_tokenizer_json))))
-    gone = weakref.ref(backend._loaded)
+    gone = weakref.ref(backend._loaded[0])
     backend.close()
     gc.collect()
 

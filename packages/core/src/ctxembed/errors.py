@@ -8,6 +8,7 @@
     |  +- MissingDependencyError (ImportError)   ends with the install line
     +- BackendError                          good input, no vectors
        +- ModelLoadError                     weights or tokenizer absent or unusable
+       +- DeviceMemoryError                  one window alone doesn't fit into the device
        +- ResponseError                      wrong counts or dimensions
    |  +- NonFiniteError                  values that aren't finite, for one of the documents
        +- ApiError                           .status_code .request_id
@@ -107,6 +108,10 @@ class ModelLoadError(BackendError):
     """Weights, configuration or tokenizer are absent or unusable."""
 
 
+class DeviceMemoryError(BackendError):
+    """A window doesn't fit into the device's memory, even alone; its batch-mates may."""
+
+
 class ResponseError(BackendError):
     """What came back has the wrong number of rows, the wrong width, or isn't finite."""
 
@@ -162,3 +167,7 @@ class ApiTimeoutError(ApiError):
 
 class ApiConnectionError(ApiError):
     """No connection, or it broke off."""
+
+
+OF_ONE_DOCUMENT = (InputError, NonFiniteError, DeviceMemoryError)
+"""Errors of a batch that one of its documents can be the cause of; the others may be fine."""

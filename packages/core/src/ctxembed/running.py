@@ -25,7 +25,7 @@ from typing import Literal
 from ctxembed.backends import STOPPED, Backend
 from ctxembed.blocks import Block, Outcome, Recipe, Texts, check_rows, finish_block, plan_block
 from ctxembed.encoding import Array
-from ctxembed.errors import EmbedError, InputError, NonFiniteError
+from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.locks import ForkLock
 from ctxembed.planning import Batch, Limits
 
@@ -216,7 +216,7 @@ class _Gathering:
 def _halves(batch: Batch, error: EmbedError) -> list[Batch]:
     """Return two halves of a batch that failed for one of its documents, else nothing."""
     middle = len(batch.windows) // 2
-    if not middle or not isinstance(error, InputError | NonFiniteError):
+    if not middle or not isinstance(error, OF_ONE_DOCUMENT):
         return []
     windows = batch.windows
     return [replace(batch, windows=part) for part in (windows[:middle], windows[middle:])]

@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 
 BackendName = Literal["torch", "onnx", "api"]
 BackendChoice = Literal["auto", "torch", "onnx", "api"]
-Dtype = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16", "int8"]
 LongChunks = Literal["error", "pool"]
 EmptyChunks = Literal["error", "zero"]
 Pooling = Literal["auto", "mean"]
@@ -70,8 +70,10 @@ class Settings:
         backend: "auto" takes onnx for the embedded model and a directory with only `.onnx`
             weights, else torch.
         revision: Branch, tag or commit of a hub id.
-        device: "cpu", "cuda", "cuda:1", ...; None takes the first GPU where there is one.
-        dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
+        device: "cpu", "cuda", "cuda:1", ..., "cuda:*" for every GPU at once; None takes the first
+            GPU where there is one.
+        dtype: Type of local weights and matrix products. "auto" is float32 on CPU and bfloat16 on
+            CUDA; "int8" is an approximation, for CPUs.
         dimensions: Keep the first so many; None keeps all.
         encoding: "int8", "binary" (+1 and -1), "ubinary" (packed bits) or "float".
         normalize: Give float32 rows of length 1, from int8 or float.

@@ -16,7 +16,7 @@ from threading import Condition, Thread
 from ctxembed.backends import Backend
 from ctxembed.blocks import Recipe, check_rows
 from ctxembed.encoding import Array
-from ctxembed.errors import InputError, NonFiniteError
+from ctxembed.errors import OF_ONE_DOCUMENT
 from ctxembed.planning import Batch, Window
 from ctxembed.server.refusals import Refusal
 from ctxembed.server.turns import Job, Ticket, batches_of, by_job, take_turn
@@ -110,7 +110,7 @@ class Dispatcher:
             rows = self._embed(alive)
         except Exception as error:  # noqa: BLE001 - whatever it is, its requests get it and others go on
             shares = by_job(alive)
-            if len(shares) == 1 or not isinstance(error, InputError | NonFiniteError):
+            if len(shares) == 1 or not isinstance(error, OF_ONE_DOCUMENT):
                 for share in shares:
                     _fail(share[0], error)
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ctxembed.backends import Backend
 from ctxembed.backends.config import (
     check_pooling,
@@ -13,15 +15,15 @@ from ctxembed.backends.config import (
 )
 from ctxembed.backends.queue import share
 from ctxembed.backends.torch.backend import TorchBackend
-from ctxembed.backends.torch.device import pick_device, pick_dtype
+from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtype
 from ctxembed.backends.torch.hub import find_checkpoint
-from ctxembed.backends.torch.linear import TYPICAL_ROWS
 from ctxembed.backends.torch.loaded import identity, load_model
 from ctxembed.errors import ModelLoadError
 from ctxembed.planning import Limits
 from ctxembed.settings import Settings
 
-_DEVICE_BATCH_TOKENS = 32_768
+_BATCHES_A_GPU = 2
+"""One that it works on, and one that is made ready meanwhile."""
 
 
 def load(settings: Settings) -> Backend:
@@ -31,8 +33,8 @@ def load(settings: Settings) -> Backend:
         ConfigurationError: no such device, or a checkpoint that isn't pooled by mean.
         ModelLoadError: weights or tokenizer are absent or unusable.
     """
-    device = pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device)
+    devices = pick_devices(settings.device)
+    dtype = pick_dtype(settings.dtype, devices[0])
     directory = find_checkpoint(settings)
     config = read_config(directory)
     check_pooling(directory, settings.pooling)
@@ -41,10 +43,15 @@ def load(settings: Settings) -> Backend:
 
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))
-    loaded = share(
-        identity(directory, dtype, device), lambda: load_model(directory, config, dtype, device)
-    )
-    spec = spec_from_config(config, settings.model, loaded.tokenizer.specials)
+    loaded = [
+        share(
+            identity(directory, dtype, device),
+            partial(load_model, directory, config, dtype, device),
+        )
+        for device in devices
+    ]
+    model = loaded[0].model
+    spec = spec_from_config(config, settings.model, loaded[0].tokenizer.specials)
     spec = with_prompts(spec, directory)
     if settings.spec is not None:
         if spec.dimensions != settings.spec.dimensions:
@@ -52,6 +59,11 @@ def load(settings: Settings) -> Backend:
             message = f"{settings.model} should be {wanted} wide and is {spec.dimensions}."
             raise ModelLoadError(message)
         spec = settings.spec
-    usual = TYPICAL_ROWS if device.type == "cpu" else _DEVICE_BATCH_TOKENS
-    limits = Limits(batch_tokens=settings.batch_tokens or usual, padded=loaded.model.padded)
+    usual = min(batch_tokens(device, model.token_bytes) for device in devices)
+    ahead = 1 if devices[0].type == "cpu" else _BATCHES_A_GPU
+    limits = Limits(
+        batch_tokens=settings.batch_tokens or usual,
+        padded=model.padded,
+        concurrency=ahead * len(devices),
+    )
     return TorchBackend(loaded, spec, limits)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ctxembed.backends.torch.device import on_device
 from ctxembed.backends.torch.linear import Kind, product
 
 
@@ -41,7 +43,7 @@ _PROBE_TOLERANCE = 2e-2
 def borders_of(lengths: Sequence[int], device: torch.device) -> Borders:
     """Return the borders of windows of these lengths, one behind the other."""
     ends = [*accumulate(lengths, initial=0)]
-    offsets = torch.tensor(ends, dtype=torch.int32).to(device, non_blocking=True)
+    offsets = on_device(np.array(ends, np.int32), device)
     return Borders(tuple(slice(*pair) for pair in pairwise(ends)), offsets, max(lengths))
 
 

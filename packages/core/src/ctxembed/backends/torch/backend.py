@@ -1,93 +1,175 @@
-"""`TorchBackend`: windows to rows through one loaded model."""
+"""`TorchBackend`: windows to rows through one loaded model, or the same on several devices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ctxembed.backends.tokenization import Span, window_ids
-from ctxembed.backends.torch.loaded import Loaded, TokenModel
+from ctxembed.backends.torch.loaded import Loaded
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.encoding import Array, Form
-from ctxembed.errors import BackendError, EmbedError
+from ctxembed.errors import BackendError, DeviceMemoryError, EmbedError, NonFiniteError
+from ctxembed.locks import ForkLock
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
 
+LaidOut = tuple[Sequence[int], list[Span]]
+"""A window's token ids, and the tokens that each of its rows is the mean of."""
+
+Found = tuple[Tensor, Tensor]
+"""Rows, and whether all of them are finite: on the device, where work on them may still go on."""
+
 
 class TorchBackend:
-    """A backend over local weights; what it loaded it may share with others."""
+    """A backend over local weights; what it loaded it may share with others.
 
-    def __init__(self, loaded: Loaded, spec: ModelSpec, limits: Limits) -> None:
+    Each of `loaded` holds the same model; a batch goes to the one that has the fewest to do.
+    """
+
+    def __init__(self, loaded: Sequence[Loaded], spec: ModelSpec, limits: Limits) -> None:
         self.spec = spec
         self.limits = limits
         self.forms: frozenset[Form] = frozenset(("pooled",))
         if spec.quantizer == "tanh":
             self.forms = frozenset(("pooled", "int8", "binary"))
-        self._loaded: Loaded | None = loaded
+        self._loaded = tuple(loaded)
+        self._under_way = [0] * len(self._loaded)
+        self._lock = ForkLock()
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids; text like a special token is ordinary text."""
-        return self._open().tokenizer.tokenize(chunks)
+        return self._open()[0].tokenizer.tokenize(chunks)
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return one (chunks, dimensions) array a window, once the model is free."""
-        loaded = self._open()
-        if not batch.windows:
-            return []
-        windows, spans, counts = _laid_out(batch, loaded)
-        rows = loaded.queue.run(_rows, loaded.model, windows, spans, batch.form)
-        return np.split(rows, counts)
+        """Return one (chunks, dimensions) array a window, once a model is free."""
+        with self._one() as loaded:
+            laid_out = _laid_out(batch, loaded)
+            if not laid_out:
+                return []
+            return _on_host(loaded.queue.run(_found, loaded, laid_out, batch.form), laid_out)
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
-        loaded = self._open()
-        if not batch.windows:
-            return []
-        windows, spans, counts = _laid_out(batch, loaded)
-        rows = await loaded.queue.arun(_rows, loaded.model, windows, spans, batch.form)
-        return np.split(rows, counts)
+        with self._one() as loaded:
+            laid_out = _laid_out(batch, loaded)
+            if not laid_out:
+                return []
+            found = await loaded.queue.arun(_found, loaded, laid_out, batch.form)
+            return await asyncio.to_thread(_on_host, found, laid_out)
 
     def close(self) -> None:
         """Let go of the weights, which stay for as long as another backend uses them."""
-        self._loaded = None
+        self._loaded = ()
 
-    def _open(self) -> Loaded:
-        if self._loaded is None:
+    def _open(self) -> tuple[Loaded, ...]:
+        loaded = self._loaded
+        if not loaded:
             raise BackendError("the embedder is closed. Hint: open another.")
-        return self._loaded
+        return loaded
+
+    @contextmanager
+    def _one(self) -> Iterator[Loaded]:
+        """Give the model with the fewest batches under way."""
+        loaded = self._open()
+        with self._lock:
+            number = min(range(len(loaded)), key=self._under_way.__getitem__)
+            self._under_way[number] += 1
+        try:
+            yield loaded[number]
+        finally:
+            with self._lock:
+                self._under_way[number] -= 1
 
 
-def _laid_out(batch: Batch, loaded: Loaded) -> tuple[list[Sequence[int]], list[Span], list[int]]:
-    """Return each window's ids, all spans in the packed sequence, and where windows' rows end."""
-    windows: list[Sequence[int]] = []
-    spans: list[Span] = []
-    ends: list[int] = []
-    first = 0
-    for window in batch.windows:
-        ids, mine = window_ids(window, batch.prefix, loaded.tokenizer)
-        windows.append(ids)
-        spans += [(first + start, first + stop) for start, stop in mine]
-        ends.append(len(spans))
-        first += len(ids)
-    return windows, spans, ends[:-1]
+def _laid_out(batch: Batch, loaded: Loaded) -> list[LaidOut]:
+    return [window_ids(window, batch.prefix, loaded.tokenizer) for window in batch.windows]
 
 
-def _rows(
-    model: TokenModel, windows: Sequence[Sequence[int]], spans: Sequence[Span], form: Form
-) -> Array:
-    """Return the rows of all spans; runs in the model's own thread."""
+def _found(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found:
+    """Return the rows of all windows; runs in the model's own thread.
+
+    A GPU is given its work and not waited for, so that the next batch is there when it is done.
+    What doesn't fit into its memory is halved, and later batches are cut to what did fit.
+    """
+    done: list[Found] = []
+    start = 0
+    while start < len(windows):
+        part = _first(windows[start:], loaded.room.tokens)
+        found = _attempt(loaded, part, form)
+        if found is not None:
+            done.append(found)
+            start += len(part)
+        elif len(part) == 1:
+            raise DeviceMemoryError(_failed(part, "out of memory"))
+        else:
+            loaded.room.tokens = max(1, _tokens(part) // 2)
+    rows, finite = zip(*done, strict=True)
+    return (torch.cat(rows), torch.stack(finite).all()) if len(done) > 1 else done[0]
+
+
+def _first(windows: Sequence[LaidOut], room: int) -> Sequence[LaidOut]:
+    """Return as many of the windows, from the first, as have `room` tokens; one at the least."""
+    ends = accumulate(len(ids) for ids, _ in windows)
+    return windows[: max(1, sum(end <= room for end in ends))]
+
+
+def _attempt(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found | None:
+    """Return the rows of windows that go through together, None where memory didn't suffice."""
     try:
         with torch.inference_mode():
-            pooled = segment_means(model.states(windows), spans)
-            rows: Array = in_form(pooled, form).cpu().numpy()
+            states = loaded.model.states([ids for ids, _ in windows])
+            pooled = segment_means(states, _spans(windows))
+            return in_form(pooled, form), torch.isfinite(pooled).all()
     except EmbedError:
         raise
-    except Exception as error:  # out of memory, a device that went away: torch has no common base
-        message = (
-            f"the model failed on {sum(map(len, windows))} tokens ({type(error).__name__}). "
-            "Hint: a smaller batch_tokens or window_tokens takes less memory."
-        )
-        raise BackendError(message) from error
-    return rows
+    except torch.OutOfMemoryError:
+        pass  # outside this clause, whose error holds on to everything that was allocated
+    except Exception as error:  # a device that went away: torch has no common base
+        raise BackendError(_failed(windows, type(error).__name__)) from error
+    if loaded.model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None
+
+
+def _spans(windows: Sequence[LaidOut]) -> list[Span]:
+    """Return the spans of all windows, counted in the sequence that they are packed into."""
+    spans: list[Span] = []
+    first = 0
+    for ids, mine in windows:
+        spans += [(first + start, first + stop) for start, stop in mine]
+        first += len(ids)
+    return spans
+
+
+def _on_host(found: Found, windows: Sequence[LaidOut]) -> list[Array]:
+    """Return one array a window, once the device is done with them.
+
+    Raises:
+        NonFiniteError: a mean isn't finite.
+    """
+    rows, finite = found
+    try:
+        all_finite, array = bool(finite), rows.cpu().numpy()
+    except Exception as error:  # what goes wrong on a device comes to light here
+        raise BackendError(_failed(windows, type(error).__name__)) from error
+    if not all_finite:
+        raise NonFiniteError
+    return np.split(array, np.cumsum([len(spans) for _, spans in windows])[:-1])
+
+
+def _tokens(windows: Sequence[LaidOut]) -> int:
+    return sum(len(ids) for ids, _ in windows)
+
+
+def _failed(windows: Sequence[LaidOut], why: str) -> str:
+    return (
+        f"the model failed on {_tokens(windows)} tokens ({why}). "
+        "Hint: a smaller batch_tokens or window_tokens takes less memory."
+    )

@@ -1,11 +1,19 @@
-"""Where a model runs and in which type."""
+"""Where a model runs, in which type, and the way there."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ctxembed.backends.torch.linear import TYPICAL_ROWS
+from ctxembed.encoding import Array
 from ctxembed.errors import ConfigurationError
 from ctxembed.settings import Dtype
+
+EVERY_GPU = "cuda:*"
+
+_DEVICE_BATCH_TOKENS = 32_768
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -28,8 +36,49 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
+def pick_devices(name: str | None) -> list[torch.device]:
+    """Return the device named, or with "cuda:*" every GPU.
+
+    Raises:
+        ConfigurationError: there is no such device on this machine.
+    """
+    if name != EVERY_GPU:
+        return [pick_device(name)]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        message = 'device is "cuda:*" and this PyTorch sees no GPU. Hint: device="cpu".'
+        raise ConfigurationError(message)
+    return [pick_device(f"cuda:{number}") for number in range(count)]
+
+
 def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:
-    """Return the type of weights and matrix products: "auto" is bfloat16 on CUDA, else float32."""
+    """Return the type of weights and matrix products: "auto" is bfloat16 on CUDA, else float32.
+
+    Raises:
+        ConfigurationError: int8 anywhere but on a CPU.
+    """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if name == "bfloat16" else torch.float32
+    if name == "int8" and device.type != "cpu":
+        message = f'dtype="int8" is for a CPU and the device is {device}. Hint: dtype="bfloat16".'
+        raise ConfigurationError(message)
+    return _DTYPES[name]
+
+
+def batch_tokens(device: torch.device, token_bytes: int) -> int:
+    """Return the tokens of a full batch: what a CPU's caches, or a GPU's free memory, have room for.
+
+    `token_bytes` is about what a token takes while it goes through the model.
+    """
+    if device.type != "cuda":
+        return TYPICAL_ROWS if device.type == "cpu" else _DEVICE_BATCH_TOKENS
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_DEVICE_BATCH_TOKENS, free // 2 // token_bytes))
+
+
+def on_device(numbers: Array, device: torch.device) -> Tensor:
+    """Return numbers as a tensor on a device, on their way there if it is a GPU."""
+    tensor = torch.from_numpy(numbers)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -28,11 +28,12 @@ from ctxembed.backends.torch.weights import find_weights
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 _UNUSED = "pooler"
+_WIDTHS_A_TOKEN, _USUAL_WIDTH = 24, 1024
 
 # What the mask lets through at the probe, relative to a row's norm; rounding is far below.
 _PROBES = ("a b", "one two three four five six seven eight nine ten eleven twelve")
 _PROBE_TOKENS = 12
-_LEAK = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+_LEAK = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.int8: 5e-2}
 
 
 class FastLinear(nn.Module):
@@ -58,6 +59,12 @@ class Encoder:
     device: torch.device
     kind: Kind
     padded: bool = True
+
+    @property
+    def token_bytes(self) -> int:
+        """About what a token takes while it goes through, in bytes; a guess from the width."""
+        width = getattr(self.model.config, "hidden_size", _USUAL_WIDTH)
+        return _WIDTHS_A_TOKEN * 4 * int(width)
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
@@ -95,7 +102,7 @@ def load_encoder(
         with _quiet():
             model, report = AutoModel.from_pretrained(
                 directory,
-                dtype=dtype,
+                dtype=torch.float32 if dtype == torch.int8 else dtype,
                 trust_remote_code=False,
                 local_files_only=True,
                 use_safetensors=True,

@@ -35,7 +35,10 @@ _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 def product(
-    rows: Tensor, weight: Tensor, bias: Tensor | None = None, then: Literal["none", "swish"] = "none"
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    then: Literal["none", "swish"] = "none",
 ) -> Tensor:
     """Return `then(rows @ weight.T + bias)` from oneDNN; `weight` may be reordered or strided."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, then, [], "")  # noqa: SLF001 - internal to PyTorch: see the module's docstring

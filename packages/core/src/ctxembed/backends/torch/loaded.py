@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.checkpoint import checkpoint_digest, weight_files
 from ctxembed.errors import ModelLoadError
+from ctxembed.planning import UNLIMITED
 
 
 class TokenModel(Protocol):
@@ -33,11 +34,22 @@ class TokenModel(Protocol):
         """What multiplies its matrices."""
 
     @property
+    def token_bytes(self) -> int:
+        """About what a token takes while it goes through, in bytes."""
+
+    @property
     def padded(self) -> bool:
         """Whether windows of a batch are filled up to the length of its longest."""
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The tokens that fit into a device's memory together, as far as was found out."""
+
+    tokens: int = UNLIMITED
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +59,7 @@ class Loaded:
     tokenizer: ChunkTokenizer
     model: TokenModel
     queue: ModelQueue
+    room: Room = field(default_factory=Room)
 
 
 def load_model(

@@ -7,29 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ctxembed.backends.tokenization import Span
+from ctxembed.backends.torch.device import on_device
 from ctxembed.encoding import Form
-from ctxembed.errors import NonFiniteError
 
 
 def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
-    """Return the float32 mean of the states of each span, shape (spans, width).
-
-    Raises:
-        NonFiniteError: a mean isn't finite.
-    """
-    tokens = torch.cat([torch.arange(start, stop) for start, stop in spans])
-    sizes = torch.tensor([0, *(stop - start for start, stop in spans[:-1])])
-    means = functional.embedding_bag(
-        tokens.to(states.device), states, sizes.cumsum(0).to(states.device), mode="mean"
-    )
-    if not bool(torch.isfinite(means).all()):
-        raise NonFiniteError
-    return means
+    """Return the float32 mean of the states of each span, shape (spans, width)."""
+    sizes = [stop - start for start, stop in spans]
+    tokens = on_device(np.concatenate([np.arange(*span) for span in spans]), states.device)
+    firsts = on_device(np.cumsum([0, *sizes[:-1]]), states.device)
+    return functional.embedding_bag(tokens, states, firsts, mode="mean")
 
 
 def in_form(pooled: Tensor, form: Form) -> Tensor:

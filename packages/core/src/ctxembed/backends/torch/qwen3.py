@@ -10,15 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ctxembed.backends.torch.architecture import Architecture
 from ctxembed.backends.torch.attention import Attention, borders_of, choose_attention
-from ctxembed.backends.torch.linear import LAYOUT_ROWS, Kind, Linear, choose, make_gated, make_linear
+from ctxembed.backends.torch.device import on_device
+from ctxembed.backends.torch.linear import (
+    LAYOUT_ROWS,
+    Kind,
+    Linear,
+    choose,
+    make_gated,
+    make_linear,
+)
 from ctxembed.backends.torch.rotary import paired, turn, turns
 from ctxembed.backends.torch.weights import Weights
 
@@ -60,6 +68,14 @@ class Qwen3:
         return self.embedding.device
 
     @property
+    def token_bytes(self) -> int:
+        """About what a token takes while it goes through, in bytes."""
+        sizes, size = self.sizes, self.dtype.itemsize
+        turned = (sizes.heads + sizes.kv_heads) * sizes.head
+        seen = turned + sizes.kv_heads * sizes.head
+        return 4 * (4 * sizes.width + 2 * turned) + size * (3 * seen + 3 * sizes.inner)
+
+    @property
     def padded(self) -> bool:
         """Never: windows stand one behind the other."""
         return False
@@ -69,7 +85,7 @@ class Qwen3:
         sizes = self.sizes
         lengths = [len(window) for window in windows]
         borders = borders_of(lengths, self.device)
-        ids = torch.tensor(list(chain.from_iterable(windows))).to(self.device, non_blocking=True)
+        ids = on_device(np.concatenate(windows), self.device)
         states = functional.embedding(ids, self.embedding).float()
         rotation = turns(lengths, sizes.head, sizes.theta, self.device)
         heads, kv_heads = sizes.heads, sizes.kv_heads
