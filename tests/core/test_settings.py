@@ -183,7 +183,7 @@ def test_settings_travel(settings):
         ({"model": " "}, "model"),
         ({"backend": "tensorflow"}, "'auto', 'torch'"),
         ({"dtype": "float16"}, "NaN"),
-        ({"dtype": "int8"}, "dtype"),
+        ({"dtype": "int4"}, "dtype"),
         ({"encoding": "int4"}, "encoding"),
         ({"dimensions": 0}, "dimensions"),
         ({"dimensions": 1.5}, "dimensions"),

@@ -42,8 +42,8 @@ def serve(
         str,
         typer.Option(
             rich_help_panel="Model",
-            metavar="auto|float32|bfloat16",
-            help="auto is float32 on a CPU and bfloat16 on a GPU.",
+            metavar="auto|float32|bfloat16|int8",
+            help="auto is float32 on a CPU and bfloat16 on a GPU; int8 approximates, on a CPU.",
         ),
     ] = "auto",
     window_tokens: Annotated[

@@ -29,7 +29,7 @@ def demo(
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; without it the first GPU if any.")
     ] = None,
     dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16", help="Arithmetic of the model.")
+        str, typer.Option(metavar="auto|float32|bfloat16|int8", help="Arithmetic of the model.")
     ] = "auto",
     out: Annotated[
         Path | None,
