@@ -5,6 +5,7 @@ Linux tells all of it; elsewhere what isn't known is left out.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +40,11 @@ def describe() -> dict[str, str]:
         "memory": f"{memory[0]:.1f} GiB, {memory[1]:.1f} available" if memory else "",
     }
     return {name: value for name, value in found.items() if value}
+
+
+def load() -> str:
+    """Return how many processes wanted a core in the last minute, where the system tells it."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def installed(name: str) -> str | None:
