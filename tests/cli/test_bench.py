@@ -43,6 +43,7 @@ ROW = Measured(
 
 def result(*rows, **changes):
     values = {"model": "m", "backend": "torch", "data": "d", "available": 3, "chunk_tokens": 256}
+    values |= {"load": 0.1, "cores": 2}
     return Result(**(values | changes), rows=rows, facts={"date": "today"})
 
 
@@ -132,6 +133,15 @@ def test_slower_type_says_that_it_read_fewer_documents():
         "bfloat16 is slower and was measured on 1 of these 3; what agrees is counted over those.",
         "the share of peak was not measured for int8: no floating-point products.",
     ]
+
+
+@pytest.mark.parametrize(("load", "busy"), [(None, False), (0.9, False), (1.0, True), (9.0, True)])
+def test_busy_machine_is_said_to_be_busy(load, busy):
+    notes = result(ROW, load=load).notes()
+
+    assert [note.startswith("the machine was busy before it began") for note in notes] == [
+        True
+    ] * busy
 
 
 def test_agreement_of_codes_with_themselves_is_whole():

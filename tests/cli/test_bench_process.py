@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,7 +12,17 @@ from checkpoints import copy_of
 
 from ctxembed import Embedder, Settings
 from ctxembed.cli.bench import process
+from ctxembed.cli.bench.agreement import Agreement
 from ctxembed.errors import BackendError
+
+
+@dataclass(frozen=True)
+class SimpleMeasured:
+    """What is compared, without all the figures."""
+
+    name: str
+    agreement: Agreement | None = None
+
 
 DOCUMENTS = [
     {
@@ -49,13 +60,13 @@ def check_row(row):
         assert row["memory"] > 30 * 2**20
 
 
-def embedded(model, dtype):
-    """Return the codes of all chunks of the two documents, and the tokens of each."""
-    with Embedder.open(model=str(model), dtype=dtype) as embedder:
-        rows = embedder.embed_documents([DOCUMENTS[0]["chunks"]])
+def token_counts(model):
+    """Return the tokens that the model reads of each of the two documents."""
+    with Embedder.open(model=str(model)) as embedder:
+        embedder.embed_documents([DOCUMENTS[0]["chunks"]])
         first = embedder.usage.tokens
-        rows += embedder.embed_documents([[DOCUMENTS[1]["text"]]])
-        return np.concatenate(rows), [first, embedder.usage.tokens - first]
+        embedder.embed_documents([[DOCUMENTS[1]["text"]]])
+        return [first, embedder.usage.tokens - first]
 
 
 def test_both_types_are_measured_through_torch(bench, pplx_checkpoint):
@@ -65,8 +76,7 @@ def test_both_types_are_measured_through_torch(bench, pplx_checkpoint):
     exact, fast = found["rows"]
 
     assert names == ["float32", "bfloat16"]
-    codes, lengths = embedded(pplx_checkpoint, "float32")
-    others, _ = embedded(pplx_checkpoint, "bfloat16")
+    lengths = token_counts(pplx_checkpoint)
     tokens = sum(lengths)
     for row in found["rows"]:
         check_row(row)
@@ -79,9 +89,11 @@ def test_both_types_are_measured_through_torch(bench, pplx_checkpoint):
     attention = 4 * sum(length**2 for length in lengths) * 2 * 64
     assert exact["operations"] == fast["operations"] == 2 * weights * tokens + attention
     assert exact["agreement"] == {"equal": 1.0, "largest": 0, "cosine": 1.0}
-    assert fast["agreement"]["equal"] == pytest.approx((codes == others).mean())
+    # which codes move depends on the library that was the faster at load
     assert 0.5 < fast["agreement"]["equal"] < 1
-    assert found["notes"] == []
+    assert 1 <= fast["agreement"]["largest"] <= 3
+    assert 0.99 < fast["agreement"]["cosine"] < 1
+    assert all("busy" in note for note in found["notes"])
     for name in names:
         assert f"{name}: embedding 2 documents, {tokens} tokens, about " in progress
 
@@ -97,7 +109,7 @@ def test_graph_is_measured_without_a_peak(bench):
     assert row["chunks"] == 5
     assert row["share"] is row["agreement"] is None
     assert "onnxruntime" in found["facts"]["versions"]
-    assert len(found["notes"]) == 2
+    assert len([note for note in found["notes"] if "not measured" in note]) == 2
 
 
 def test_stock_encoder_has_the_work_of_its_layers(minilm_checkpoint):
@@ -148,6 +160,19 @@ def test_bad_line_of_the_data_stops_the_run(invoke, lines, capfd):
 
     assert found.exit_code == 2
     assert "in.jsonl, line 1 (id 'a'), chunk 1: " in capfd.readouterr().err
+
+
+def test_fewer_rows_are_compared_with_the_first_of_float32():
+    codes = {
+        "float32": np.array([[1, 2], [3, 4]], np.int8),
+        "bfloat16": np.array([[1, 3]], np.int8),
+    }
+    rows = [SimpleMeasured(name=name) for name in codes]
+    exact, fast = (process._compared(row, codes).agreement for row in rows)
+
+    assert exact == Agreement(1.0, 0, 1.0)
+    assert (fast.equal, fast.largest) == (0.5, 1)
+    assert process._compared(rows[1], {"bfloat16": codes["bfloat16"]}).agreement is None
 
 
 def test_process_that_is_killed_is_an_error_that_names_the_type(monkeypatch, tmp_path):

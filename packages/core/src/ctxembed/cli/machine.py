@@ -42,9 +42,9 @@ def describe() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def load() -> str:
-    """Return how many processes wanted a core in the last minute, where the system tells it."""
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+def load() -> float | None:
+    """Return how many processes wanted a core in the last minute, None where nobody tells."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def installed(name: str) -> str | None:

@@ -8,30 +8,40 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from ctxembed.backends import threads
 from ctxembed.cli import machine, speed
 from ctxembed.cli.counting import counted
 from ctxembed.cli.options import with_settings
 from ctxembed.errors import ConfigurationError
-from ctxembed.settings import BackendName, Dtype, Settings
+from ctxembed.settings import BackendChoice, BackendName, Dtype, Settings
 
 if TYPE_CHECKING:
     from ctxembed.cli.bench.result import Measured
 
 _REFERENCE = "float32"
+_TYPES = tuple(each for each in get_args(Dtype) if each != "auto")
 
 
 @with_settings(
-    *("model", "backend", "revision", "device", "pooling", "batch_tokens"),
+    *("model", "revision", "device", "pooling", "batch_tokens"),
     *("window_tokens", "overlap_tokens", "context_weight", "document_prefix"),
 )
 def bench(
     settings: Settings,
     context: typer.Context,
     *,
+    backend: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel="Model",
+            metavar="auto|torch|onnx",
+            help="What runs the model; auto goes by the kind of weights.",
+        ),
+    ] = "auto",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -44,9 +54,9 @@ def bench(
         list[str] | None,
         typer.Option(
             rich_help_panel="Model",
-            metavar="float32|bfloat16",
-            help="Arithmetic to measure, may be given several times; without it both, for torch. "
-            "Through ONNX the graph's own.",
+            metavar="|".join(_TYPES),
+            help="Arithmetic to measure, may be given several times; without it float32 and "
+            "bfloat16 through torch, and through ONNX the graph's own.",
         ),
     ] = None,
     agreement: Annotated[
@@ -82,11 +92,12 @@ def bench(
     from ctxembed.cli.bench.result import Result
     from ctxembed.cli.bench.terminal import show
 
-    backend = settings.resolve_backend()
-    if backend == "api":
+    settings = replace(settings, backend=cast(BackendChoice, backend))
+    name = settings.resolve_backend()
+    if name == "api":
         message = "bench measures this machine, and an API computes elsewhere."
         raise ConfigurationError(f"{message} Hint: leave --backend out.")
-    names = _dtypes(backend, dtype or (), agreement=agreement)
+    names = _dtypes(name, dtype or (), agreement=agreement)
     available = count_documents(data)
     task = Task(
         settings=settings,
@@ -96,15 +107,17 @@ def bench(
         debug=bool(context.find_root().params.get("debug")),
     )
     load = machine.load()
-    rows = measure_all([replace(task, settings=replace(settings, dtype=name)) for name in names])
+    rows = measure_all([replace(task, settings=replace(settings, dtype=each)) for each in names])
     result = Result(
         model=settings.model,
-        backend=backend,
+        backend=name,
         data=name_of(data),
         available=available,
         chunk_tokens=chunk_tokens,
         rows=rows,
-        facts=_facts(backend, rows) | {"load before": load},
+        load=load,
+        cores=threads.cores(),
+        facts=_facts(name, rows),
     )
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict(), indent=2) + "\n")

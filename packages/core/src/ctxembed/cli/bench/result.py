@@ -7,6 +7,9 @@ from typing import Any
 
 from ctxembed.cli.bench.agreement import Agreement
 
+_BUSY = 0.5
+"""Share of the cores that others may have wanted before figures are said to suffer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -74,6 +77,8 @@ class Result:
     data: str
     available: int
     chunk_tokens: int
+    load: float | None
+    cores: int
     rows: tuple[Measured, ...]
     facts: dict[str, str]
 
@@ -81,6 +86,11 @@ class Result:
         """Return in words what was not measured, or not on all documents, and why."""
         first, *others = self.rows
         found = []
+        if self.load is not None and self.load >= self.cores * _BUSY:
+            busy = (
+                f"the machine was busy before it began, load {self.load:.1f} on {self.cores} cores"
+            )
+            found.append(f"{busy}: on a quiet one the figures are better.")
         if first.documents < self.available:
             part = f"{first.documents:,} of {self.available:,} documents were measured, in order"
             found.append(f"{part}: --seconds decides how many fit.")
@@ -102,9 +112,9 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        plain = {name: getattr(self, name) for name in ("model", "backend", "data", "available")}
-        rows = [each.to_dict() for each in self.rows]
-        plain |= {"chunk_tokens": self.chunk_tokens, "rows": rows}
+        names = ("model", "backend", "data", "available", "chunk_tokens", "load", "cores")
+        plain = {name: getattr(self, name) for name in names}
+        plain["rows"] = [each.to_dict() for each in self.rows]
         return plain | {"facts": self.facts, "notes": self.notes()}
 
 
