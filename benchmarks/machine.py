@@ -10,13 +10,13 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 def describe() -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
-    found = machine.describe()
+    found, load = machine.describe(), machine.load()
     return {
         "Date": datetime.now(UTC).date().isoformat(),
         "Processor": f"{found['processor']}, {found['cores']} cores",
         "Instructions": found.get("instructions", ""),
         "Memory": found.get("memory", ""),
-        "Load before the run": machine.load(),
+        "Load before the run": "unknown" if load is None else f"{load:.1f}",
         "Versions": machine.versions(LIBRARIES),
     }
 
