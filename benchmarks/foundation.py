@@ -63,7 +63,7 @@ def stream_memory(folder: Path) -> tuple[float, float]:
         for line in stream_lines():
             process.stdin.write(line)
         process.stdin.close()
-        memory = int(process.stdout.read().split()[-1])
+        memory = float(process.stdout.read().split()[-1])
     if process.returncode:
         raise SystemExit("ctxembed embed failed: see above")
     return memory, time.perf_counter() - start

@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "plugins"))
 from pplx import write_pplx
 from qwen import tokenizer_json
 
+from ctxembed.backends.work import Work
+
 LAYERS = 4
 # One layer is that of Qwen3-0.6B; the whole model has 28.
 SHAPE = {
@@ -93,11 +95,17 @@ def token_counts(folder: Path) -> list[int]:
     ]
 
 
-def useful_flops(counts: list[int]) -> float:
-    """Return the floating-point operations that the model needs; padding counts as none."""
+def work() -> Work:
+    """Return what the model needs: its linear layers, and its attention."""
     width, inner = SHAPE["hidden_size"], SHAPE["intermediate_size"]
     heads, kv_heads = (
         SHAPE[f"num_{name}_heads"] * SHAPE["head_dim"] for name in ("attention", "key_value")
     )
-    weights = width * (2 * heads + 2 * kv_heads + 3 * inner)
-    return LAYERS * sum(2 * weights * count + 4 * count**2 * heads for count in counts)
+    layer = [(heads, width), (kv_heads, width), (kv_heads, width), (width, heads)]
+    layer += [(inner, width), (inner, width), (width, inner)]
+    return Work(tuple(layer * LAYERS), LAYERS * heads)
+
+
+def useful_flops(counts: list[int]) -> float:
+    """Return the floating-point operations that the model needs; padding counts as none."""
+    return work().operations(counts)

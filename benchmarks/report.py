@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctxembed.cli.bench.agreement import agreement
+
 ROUTES = {
     "reference": "reference: float32 `AutoModel`, batches of 32 padded to the longest",
     "float32": "ctxembed, float32",
@@ -41,28 +43,21 @@ class Measured:
         return self.routes["reference"]["cpu"] / self.routes[name]["cpu"]
 
 
-def agreement(expected: np.ndarray, found: np.ndarray) -> tuple[float, int, float]:
-    """Return the share of equal codes, the largest difference, and the lowest cosine of a row."""
-    one, two = expected.astype(float), found.astype(float)
-    cosine = (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
-    return float((one == two).mean()), int(np.abs(one - two).max()), float(cosine.min())
-
-
 def row(name: str, measured: Measured) -> list[str]:
     """Return the cells of one route."""
     each = measured.routes[name]
     speed = measured.flops / each["cpu"] / 1e9
     peak = measured.peaks.get(name, measured.peaks["float32"])
-    equal, largest, lowest = agreement(measured.codes["reference"], measured.codes[name])
+    found = agreement(measured.codes["reference"], measured.codes[name])
     return [
         ROUTES[name],
         f"{sum(measured.counts) / each['cpu']:,.0f}",
         f"{measured.ratio(name):.2f}",
         f"{speed:.0f}",
         f"{speed / peak:.0%}",
-        f"{equal:.4%}",
-        str(largest),
-        f"{lowest:.6f}",
+        f"{found.equal:.4%}",
+        str(found.largest),
+        f"{found.cosine:.6f}",
         f"{each['memory'] / MIB:,.0f} MiB",
         f"{each['wall'] / each['cpu']:.2f}",
     ]

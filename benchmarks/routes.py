@@ -75,33 +75,6 @@ def load_ours(checkpoint: Path, dtype: str) -> Callable[[Documents], list[np.nda
     return Embedder.open(model=str(checkpoint), dtype=dtype).embed_documents
 
 
-def peak(dtype: str) -> float:
-    """Return the GFLOP/s of the fastest product at the model's shapes, over the linear layers here."""
-    import torch
-
-    from ctxembed.backends.torch.linear import make_linear
-
-    best = 0.0
-    weight = torch.randn(3072, 1024).to(getattr(torch, dtype))
-    for kind in ("torch", "onednn"):
-        try:
-            linear = make_linear(weight, None, kind)
-            for rows in (512, 1024, 2048):
-                best = max(best, _speed(linear, torch.randn(rows, 1024).to(weight.dtype)))
-        except (AttributeError, RuntimeError):
-            continue
-    return best
-
-
-def _speed(linear: Callable, rows: object) -> float:
-    import torch
-
-    with torch.inference_mode():
-        width = linear(rows).shape[1]
-        spent = timed(lambda: [linear(rows) for _ in range(10)], 6)["cpu"]
-    return 20 * rows.numel() * width / spent / 1e9
-
-
 def main(name: str, folder: Path) -> None:
     """Run one route, or measure the peak of a type."""
     import torch
@@ -111,7 +84,11 @@ def main(name: str, folder: Path) -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     kind, _, dtype = name.partition("-")
     if kind == "peak":
-        print(json.dumps({"gflops": peak(dtype)}))
+        from material import work
+
+        from ctxembed.backends.torch.products import peak
+
+        print(json.dumps({"gflops": peak(work().products, dtype, clock=time.process_time)}))
         return
     documents = json.loads((folder / "documents.json").read_text())
     checkpoint = folder / "checkpoint"

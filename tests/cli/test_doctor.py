@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
-from ctxembed.cli import doctor, machine, speed
+from ctxembed.backends import threads
+from ctxembed.cli import machine, speed
 from ctxembed.cli.speed import Speeds
 
 CPUINFO = """processor\t: 0
@@ -20,24 +21,6 @@ def test_processor_and_its_instructions():
     assert machine.cpu_flags(CPUINFO) == ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"]
     assert machine.cpu_flags("Features : asimd bf16") == ["asimd", "bf16"]
     assert machine.cpu_flags("") == []
-
-
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({}, None),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu.max": "150000 100000"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2.0),
-    ],
-)
-def test_quota_of_either_kind_of_control_group(tmp_path, files, quota):
-    (tmp_path / "cpu").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text + "\n")
-
-    assert machine.core_quota(tmp_path) == quota
 
 
 def test_memory_is_no_more_than_the_control_group_allows(tmp_path):
@@ -59,20 +42,40 @@ def test_advice_follows_the_faster_float32():
 def test_report_has_versions_machine_and_speed(run, monkeypatch):
     monkeypatch.setattr(speed, "measure_cpu", lambda: FAST)
     monkeypatch.setattr(speed, "gpus", lambda: ["H200, 141 GiB"])
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "rich" else "1.2")
-    monkeypatch.setattr(machine, "core_quota", lambda cgroup: 2.0)
+    monkeypatch.setattr(machine, "installed", lambda name: None if name == "rich" else "1.2")
     out = run("doctor").stdout
 
     assert "  torch                   1.2\n" in out
     assert "100 GFLOP/s, through oneDNN 240 GFLOP/s" in out
     assert "H200, 141 GiB" in out
     assert "  on the CPU, --dtype bfloat16 pays" in out
-    assert "4 threads on a quota of 2 cores: set OMP_NUM_THREADS=2" in out
     assert 'this command line: python -m pip install "ctxembed[cli]" (missing: rich)' in out
 
 
+@pytest.mark.parametrize(
+    ("told", "line", "advised"),
+    [
+        ("", "  threads                 2 (a quota of 1.5 cores' time)\n", False),
+        ("2", "  threads                 2 (OMP_NUM_THREADS)\n", False),
+        ("64", "  threads                 64 (OMP_NUM_THREADS)\n", True),
+    ],
+)
+def test_report_has_the_number_of_threads_and_why(run, monkeypatch, told, line, advised):
+    monkeypatch.setattr(threads, "cores", lambda: 64)
+    monkeypatch.setattr(threads, "core_quota", lambda *_: 1.5)
+    monkeypatch.setattr(speed, "measure_cpu", lambda: FAST)
+    monkeypatch.setattr(speed, "gpus", list)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    out = run("doctor").stdout
+    advice = "asks for 64 threads, and there is time for 2 (a quota of 1.5 cores' time): unset it"
+
+    assert line in out
+    assert "  cores                   64, of which 1.5 by quota\n" in out
+    assert (advice in out) == advised
+
+
 def test_report_without_torch_says_how_to_get_it(run, monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else "1.2")
+    monkeypatch.setattr(machine, "installed", lambda name: None if name == "torch" else "1.2")
     monkeypatch.setattr(speed, "measure_cpu", lambda: pytest.fail("measured"))
     out = run("doctor").stdout
 
@@ -81,8 +84,8 @@ def test_report_without_torch_says_how_to_get_it(run, monkeypatch):
 
 
 def test_version_is_that_of_the_installed_library():
-    assert doctor._version("numpy") == version("numpy")
-    assert doctor._version("no-such-library") is None
+    assert machine.installed("numpy") == version("numpy")
+    assert machine.installed("no-such-library") is None
 
 
 def test_speed_is_measured():

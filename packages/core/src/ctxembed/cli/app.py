@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ctxembed import __version__
+from ctxembed.cli.bench.command import bench
 from ctxembed.cli.demo.command import demo
 from ctxembed.cli.doctor import doctor
 from ctxembed.cli.embed import embed
@@ -55,5 +56,5 @@ def _help(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
 
-for _command in (embed, search, serve, models, doctor, demo):
+for _command in (embed, search, serve, models, doctor, bench, demo):
     app.command(help=_help(_command))(_command)

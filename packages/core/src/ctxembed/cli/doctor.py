@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from ctxembed import __version__
+from ctxembed.backends import threads
 from ctxembed.cli import machine, speed
 
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -27,16 +26,18 @@ _WHAT_FOR = {
     "server": "`ctxembed serve`",
     "demo": "`ctxembed demo` and --model minilm",
 }
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def doctor() -> None:
     """Say what is installed, how fast this machine is, and what is missing."""
-    installed = {name: _version(name) for names in EXTRAS.values() for name in names}
+    installed = {name: machine.installed(name) for names in EXTRAS.values() for name in names}
     _section("Versions", {"python": platform.python_version(), "ctxembed": __version__})
-    _lines({"numpy": _version("numpy") or "missing"} | {n: v or "-" for n, v in installed.items()})
-    _section("Machine", _machine())
-    advice = _missing(installed)
+    optional = {name: found or "-" for name, found in installed.items()}
+    _lines({"numpy": machine.installed("numpy") or "missing"} | optional)
+    number = threads.allowed()
+    told = {"threads": f"{number.number} ({number.reason})"}
+    _section("Machine", machine.describe() | told)
+    advice = [*_too_many(number), *_missing(installed)]
     if installed["torch"]:
         advice = [*_torch(), *advice]
     else:
@@ -44,27 +45,6 @@ def doctor() -> None:
     print("\nAdvice")
     for line in advice or ["nothing is missing"]:
         print(f"  {line}")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _machine() -> dict[str, str]:
-    cpuinfo, meminfo = _text("/proc/cpuinfo"), _text("/proc/meminfo")
-    quota = machine.core_quota(_CGROUP)
-    memory = machine.memory_gib(meminfo, _CGROUP)
-    found = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": machine.cpu_model(cpuinfo),
-        "instructions": " ".join(machine.cpu_flags(cpuinfo)),
-        "cores": f"{machine.cores()}" + (f", of which {quota:g} by quota" if quota else ""),
-        "memory": f"{memory[0]:.1f} GiB, {memory[1]:.1f} available" if memory else "",
-    }
-    return {name: value for name, value in found.items() if value}
 
 
 def _torch() -> list[str]:
@@ -81,15 +61,16 @@ def _torch() -> list[str]:
             "GPU": "; ".join(devices) or "none that torch sees",
         },
     )
-    advice = [f"{'on the CPU, ' if devices else ''}{speeds.advice}"]
-    quota = machine.core_quota(_CGROUP)
-    if quota and speeds.threads > quota + 0.5:
-        threads = max(1, int(quota))
-        advice.append(
-            f"torch runs {speeds.threads} threads on a quota of {quota:g} cores: "
-            f"set OMP_NUM_THREADS={threads}"
-        )
-    return advice
+    return [f"{'on the CPU, ' if devices else ''}{speeds.advice}"]
+
+
+def _too_many(told: threads.Threads) -> list[str]:
+    """Return advice where the variable asks for more threads than there is time for."""
+    without = threads.allowed({})
+    if told.number <= without.number:
+        return []
+    there = f"there is time for {without.number} ({without.reason})"
+    return [f"{threads.VARIABLE} asks for {told.number} threads, and {there}: unset it"]
 
 
 def _missing(installed: dict[str, str | None]) -> list[str]:
@@ -109,10 +90,3 @@ def _section(title: str, values: dict[str, str]) -> None:
 def _lines(values: dict[str, str]) -> None:
     for name, value in values.items():
         print(f"  {name:<24}{value}")
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""

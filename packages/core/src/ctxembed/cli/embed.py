@@ -30,7 +30,7 @@ STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
 
 
-@with_settings
+@with_settings()
 def embed(
     settings: Settings,
     source: Annotated[
@@ -158,13 +158,10 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _splitter(embedder: Embedder, chunk_tokens: int) -> Split:
-    def count(text: str) -> int:
-        return embedder.backend.tokenize([text])[0].count
-
     def split(text: str) -> list[str]:
-        from ctxembed.cli.splitting import split_text
+        from ctxembed.cli.splitting import splitter
 
-        return split_text(text, count, chunk_tokens)
+        return splitter(embedder.backend.tokenize, chunk_tokens)(text)
 
     return split
 

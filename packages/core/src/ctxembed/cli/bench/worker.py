@@ -1,0 +1,120 @@
+"""The process that measures one type of arithmetic: a task on standard input, events on standard output.
+
+Started by `process`; each event is a line of JSON. What it raises goes to standard error as the command
+line would show it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from ctxembed.backends.threads import allowed, limit_torch_threads
+from ctxembed.cli.failures import exit_code
+from ctxembed.embedder import Embedder
+from ctxembed.settings import Settings
+
+Tell = Callable[..., None]
+"""Is called with the name of an event and its values."""
+
+SENTENCE = "How long does it take until there is a first vector?"
+
+
+def main() -> None:
+    """Do the task, and exit with the code that the command is to exit with."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command says that it was stopped
+    events = _events()
+
+    def tell(name: str, **values: object) -> None:
+        events.write(json.dumps({"event": name, **values}) + "\n")
+        events.flush()
+
+    task = json.load(sys.stdin)
+    try:
+        run(task, tell)
+    except Exception as error:
+        code = exit_code(error, debug=task["debug"])
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+def _events() -> TextIO:
+    """Return standard output, and let what libraries print go to standard error."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return events
+
+
+def run(task: dict[str, Any], tell: Tell) -> None:
+    """Load, embed, measure; what is imported late would otherwise count as loading the model."""
+    settings = Settings.from_dict(task["settings"])
+    backend = settings.resolve_backend()
+    with suppress(ModuleNotFoundError):  # opening says better what to install
+        import_module(f"ctxembed.backends.{backend}")
+    tell("imported")
+    with Embedder.open(settings) as embedder:
+        tell("loaded")
+        embedder.embed_query(SENTENCE)
+        tell("first")
+        _measure(embedder, task, tell, backend)
+
+
+def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str) -> None:
+    from ctxembed.cli.bench.documents import documents
+    from ctxembed.cli.bench.measuring import choose, measure
+    from ctxembed.cli.bench.memory import peak_memory
+    from ctxembed.cli.splitting import splitter
+
+    data = None if task["data"] is None else Path(task["data"])
+    seconds = task["seconds"]
+    found = documents(data, splitter(embedder.backend.tokenize, task["chunk_tokens"]))
+    found = islice(found, task["limit"])
+    chosen, estimate = choose(embedder, found, seconds=seconds, data=data)
+    size = {"documents": len(chosen.documents), "chunks": chosen.chunks}
+    tell("chosen", **size, tokens=chosen.tokens, estimate=estimate)
+    timed = measure(embedder, chosen, seconds=seconds)
+    memory = peak_memory()
+    np.save(task["codes"], timed.codes)
+    tell("timed", seconds=timed.seconds, runs=timed.runs, tokens=timed.tokens, memory=memory)
+    if backend == "torch":
+        _torch(embedder, chosen.lengths, tell)
+    else:
+        from ctxembed.backends.onnx.session import pick_gpu
+
+        gpu = pick_gpu(embedder.settings.device)
+        device = "cpu" if gpu is None else f"cuda:{gpu}"
+        tell("done", threads=allowed().number, device=device)
+
+
+def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
+    from ctxembed.backends.torch import products
+
+    model = products.model_of(embedder.backend)
+    memory = products.device_memory(model.device)
+    threads = limit_torch_threads()
+    work = products.work_of(model)
+    tell("products")
+    peak = work and products.peak(work.products, embedder.settings.dtype, str(model.device))
+    tell(
+        "done",
+        threads=threads,
+        device=str(model.device),
+        device_memory=memory,
+        operations=work and work.operations(lengths),
+        peak=peak,
+    )
+
+
+if __name__ == "__main__":
+    main()
