@@ -1,11 +1,14 @@
 """Torch's threads are lowered to what this process may use, and never raised."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
-from ctxembed.backends import threads
+from ctxembed.backends import queue, threads
+from ctxembed.backends.torch import load
+from ctxembed.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +36,12 @@ def test_the_thread_that_asks_is_the_one_that_is_limited(monkeypatch):
         pool.submit(threads.limit_torch_threads).result()
 
         assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_a_model_s_own_thread_is_limited(monkeypatch, pplx_checkpoint: Path):
+    monkeypatch.setattr(queue, "_LOADED", {})  # what another test holds was loaded without a limit
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    torch.set_num_threads(5)
+    (loaded,) = load(Settings(model=str(pplx_checkpoint)))._loaded
+
+    assert loaded.queue.run(torch.get_num_threads) == 3

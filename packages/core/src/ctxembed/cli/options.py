@@ -19,8 +19,11 @@ HELP: dict[str, tuple[str, str]] = {
         "What runs the model; auto goes by the kind of weights, api needs PERPLEXITY_API_KEY.",
     ),
     "revision": ("Model", "Branch, tag or commit of a hub id."),
-    "device": ("Model", "cpu, cuda, cuda:1, ..., cuda:* for all; without it the first GPU where there is one."),
-    "dtype": ("Model", "auto is float32 on a CPU and bfloat16 on a GPU; int8 approximates, on a CPU."),
+    "device": ("Model", "cpu, cuda, cuda:1, ..., cuda:* for all; without it a GPU if there is."),
+    "dtype": (
+        "Model",
+        "auto is float32 on a CPU and bfloat16 on a GPU; int8 approximates, on a CPU.",
+    ),
     "pooling": ("Model", "mean insists on mean pooling for a checkpoint that says otherwise."),
     "encoding": ("Vectors", "How a vector is stored; ubinary is packed bits."),
     "dimensions": ("Vectors", "Keep the first so many; without it all."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -63,25 +64,25 @@ def _packed(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> 
     ends, longest = borders.offsets, borders.longest
     several = queries.shape[1] > keys.shape[1]
     found = varlen_attn(
-        *(queries, keys, values, ends, ends, longest, longest), scale=1.0, enable_gqa=several
+        queries, keys, values, ends, ends, longest, longest, scale=1.0, enable_gqa=several
     )
-    mixed: Tensor = found.flatten(1)
-    return mixed
+    return cast(Tensor, found).flatten(1)
 
 
 def _packed_works(device: torch.device, size: int) -> bool:
     """Tell whether this PyTorch and this GPU have the kernel, and it gives what it should."""
-    shapes = [(sum(_PROBE_LENGTHS), heads, size) for heads in (2, 1, 1)]
     random = torch.Generator().manual_seed(0)
-    parts = [torch.randn(shape, generator=random).to(device, torch.bfloat16) for shape in shapes]
+    drawn = torch.randn(3, sum(_PROBE_LENGTHS), 2, size, generator=random)
+    queries, keys, values = drawn.to(device, torch.bfloat16).div_(size**0.25)
+    keys, values = keys[:, :1], values[:, :1]
     borders = borders_of(_PROBE_LENGTHS, device)
     with torch.inference_mode():
-        parts[0] /= size**0.5
         try:
-            found = _packed(*parts, borders)
+            found = _packed(queries, keys, values, borders)
         except (ImportError, TypeError, RuntimeError, NotImplementedError):
             return False
-        return bool((found - _fused(*parts, borders)).abs().max() <= _PROBE_TOLERANCE)
+        expected = _fused(queries, keys, values, borders)
+        return bool((found - expected).abs().max() <= _PROBE_TOLERANCE)
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> Tensor:
@@ -89,8 +90,12 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> T
     mixed = torch.empty_like(queries)
     several = queries.shape[1] > keys.shape[1]
     for window in borders.windows:
-        parts = (each[window].transpose(0, 1).unsqueeze(0) for each in (queries, keys, values))
-        found = functional.scaled_dot_product_attention(*parts, scale=1.0, enable_gqa=several)
+        mine, key, value = (
+            each[window].transpose(0, 1).unsqueeze(0) for each in (queries, keys, values)
+        )
+        found = functional.scaled_dot_product_attention(
+            mine, key, value, scale=1.0, enable_gqa=several
+        )
         mixed[window] = found[0].transpose(0, 1)
     return mixed.flatten(1)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ctxembed.backends.config import is_pplx, spec_from_config
 from ctxembed.backends.queue import ModelQueue
+from ctxembed.backends.threads import limit_torch_threads
 from ctxembed.backends.tokenization import ChunkTokenizer, load_tokenizer
 from ctxembed.backends.torch.architecture import read_architecture
 from ctxembed.backends.torch.linear import Kind, choose
@@ -79,6 +80,7 @@ def load_model(
 def _load(
     directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
 ) -> tuple[ChunkTokenizer, TokenModel]:
+    limit_torch_threads()
     kind = choose(device.type, dtype)
     tokenizer = load_tokenizer(directory, spec_from_config(config, str(directory), 0).separator)
     if not is_pplx(config):

@@ -34,7 +34,7 @@ def model_of(backend: Backend) -> TokenModel:
     """Return the model behind a backend of this package."""
     if not isinstance(backend, TorchBackend):
         raise TypeError(type(backend).__name__)
-    return backend._open().model  # noqa: SLF001 - the package's own
+    return backend._open()[0].model  # noqa: SLF001 - the package's own
 
 
 def work_of(model: TokenModel) -> Work | None:

@@ -89,12 +89,13 @@ class Qwen3:
         states = functional.embedding(ids, self.embedding).float()
         rotation = turns(lengths, sizes.head, sizes.theta, self.device)
         heads, kv_heads = sizes.heads, sizes.kv_heads
-        shapes = [(len(ids), count, sizes.head) for count in (heads, kv_heads, kv_heads)]
+        shapes = ((len(ids), count, sizes.head) for count in (heads, kv_heads, kv_heads))
+        queries, keys, values = (states.new_empty(shape, dtype=self.dtype) for shape in shapes)
         for layer in self.layers:
-            seen = [states.new_empty(shape, dtype=self.dtype) for shape in shapes]
             for part in _parts(states):
-                _look(layer, states[part], rotation[part], [each[part] for each in seen], self)
-            mixed = self.attention(*seen, borders)
+                seen = queries[part], keys[part], values[part]
+                _look(layer, states[part], rotation[part], seen, self)
+            mixed = self.attention(queries, keys, values, borders)
             for part in _parts(states):
                 _think(layer, states[part], mixed[part], self)
         return _norm(states, self.norm, sizes.epsilon)
@@ -107,7 +108,11 @@ def _parts(states: Tensor) -> list[slice]:
 
 
 def _look(
-    layer: Layer, states: Tensor, rotation: Tensor, seen: Sequence[Tensor], model: Qwen3
+    layer: Layer,
+    states: Tensor,
+    rotation: Tensor,
+    seen: tuple[Tensor, Tensor, Tensor],
+    model: Qwen3,
 ) -> None:
     """Write what the states ask, and what they show to others, into queries, keys and values."""
     epsilon, (queries, keys, values) = model.sizes.epsilon, seen
