@@ -36,7 +36,7 @@ Attention = Callable[[Tensor, Tensor, Tensor, Borders], Tensor]
 _TILE_BYTES = 4 * 2**20
 _LEAST_ROWS, _MOST_ROWS = 128, 1024
 _SMALL_WINDOW = 512
-_SPLIT_KEYS, _SPLIT_ROWS = 1024, 512
+_SPLIT_KEYS, _SPLIT_ROWS = 2048, 512
 _PROBE_LENGTHS = (3, 17, 1)
 _PROBE_TOLERANCE = 2e-2
 
@@ -131,8 +131,10 @@ def _one_head(queries: Tensor, keys: Tensor, values: Tensor) -> None:
     """Go through the rows of `(rows, group, size)` in tiles."""
     rows, group, size = queries.shape
     fit = _TILE_BYTES // (len(keys) * keys.element_size())
-    mix = _by_rows if fit >= _LEAST_ROWS else _by_rows_and_keys
-    step = max(1, min(fit, _MOST_ROWS) if fit >= _LEAST_ROWS else _SPLIT_ROWS) // group or 1
+    mix, height = _by_rows, min(max(fit, _LEAST_ROWS), _MOST_ROWS)
+    if fit < _LEAST_ROWS and keys.dtype == torch.float32:  # bfloat16 gains nothing by it
+        mix, height = _by_rows_and_keys, _SPLIT_ROWS
+    step = max(1, height // group)
     for start in range(0, rows, step):
         part = queries[start : start + step]
         part.copy_(mix(part.reshape(-1, size), keys, values).view_as(part))
@@ -147,18 +149,18 @@ def _by_rows(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def _by_rows_and_keys(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Take keys in parts too, sums kept relative to the highest score so far.
 
-    Sums and what is mixed are float32; Milakov and Gimelshein, "Online normalizer calculation for
+    Milakov and Gimelshein, "Online normalizer calculation for
     softmax" (2018).
     """
-    mixed = queries.new_zeros(queries.shape, dtype=torch.float32)
+    mixed = torch.zeros_like(queries)
     highest = queries.new_full((len(queries), 1), -torch.inf)
-    total = queries.new_zeros((len(queries), 1), dtype=torch.float32)
+    total = queries.new_zeros((len(queries), 1))
     for key, value in zip(keys.split(_SPLIT_KEYS), values.split(_SPLIT_KEYS), strict=True):
         scores = product(queries, key)
         higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
-        shrunk = (highest - higher).float().exp_()
+        shrunk = (highest - higher).exp_()
         scores.sub_(higher).exp_()
-        total.mul_(shrunk).add_(scores.sum(-1, keepdim=True, dtype=torch.float32))
+        total.mul_(shrunk).add_(scores.sum(-1, keepdim=True))
         mixed.mul_(shrunk).add_(product(scores, value.t()))
         highest = higher
     return mixed.div_(total)
