@@ -2,9 +2,7 @@
 
 import copy
 import random
-from pathlib import Path
 
-import llama_index.core
 import pytest
 from llama_index.core import Document
 from llama_index.core.extractors import BaseExtractor
@@ -225,13 +223,6 @@ def test_metadata_from_an_extractor_is_read(embedding, parser, documents, contex
     assert all(f"number: {len(n.text)}" in text for n, text in zip(nodes, texts, strict=True))
     right = contextual(texts)
     assert all(is_right(node.embedding, row) for node, row in zip(nodes, right, strict=True))
-
-
-@pytest.fixture
-def vocabulary(monkeypatch):
-    """Let spawned workers find the splitter's vocabulary: unpickling it, they look nowhere else."""
-    folder = Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache"
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(folder))
 
 
 # Threads and forks: LlamaIndex's async workers are forked from a process that has threads.
