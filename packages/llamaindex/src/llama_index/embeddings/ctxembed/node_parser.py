@@ -117,7 +117,7 @@ class ContextualNodeParser(NodeParser):
             for node in nodes:
                 remove_stamp(node)
             fingerprint = "" if self.embed_model is None else self.embed_model.fingerprint
-            for group in sibling_groups(nodes):
+            for group in sibling_groups(nodes, parsed=True):
                 stamp(group.nodes, group.key or "", str(group.level), fingerprint)
             event.on_end(payload={EventPayload.NODES: nodes})
         return nodes
