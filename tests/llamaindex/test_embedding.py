@@ -18,12 +18,14 @@ from llama_index.core.callbacks import (
     EventPayload,
     LlamaDebugHandler,
 )
+from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.embedding import (
     EmbeddingEndEvent,
     EmbeddingStartEvent,
 )
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.rate_limiter import BaseRateLimiter
 from llama_index.core.schema import MetadataMode, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
@@ -431,6 +433,41 @@ async def test_every_document_has_one_pair_of_events_with_the_stock_payloads(
     assert pairs[1][1].payload[EventPayload.EMBEDDINGS] == [nodes[1].embedding]
     seen = [*recorder.events, *(event.payload for pair in pairs for event in pair)]
     assert "secret" not in repr(seen)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_events_and_callbacks_have_the_shape_of_those_of_a_stock_embedding(
+    fake, recorder, is_async
+):
+    shapes = []
+    for made in (MockEmbedding, ContextualEmbedding):
+        debug = LlamaDebugHandler(print_trace_on_end=False)
+        arguments = {"embed_dim": 4} if made is MockEmbedding else {"model_name": "fake"}
+        given = made(callback_manager=CallbackManager([debug]), **arguments)
+        nodes = [node("a", "x", 0), node("b", "x", 1)]
+        await given.acall(nodes) if is_async else given(nodes)
+        events = [
+            (type(each), sorted(each.model_dump(exclude={"tags"}))) for each in recorder.events
+        ]
+        ((start, end),) = debug.get_event_pairs(CBEventType.EMBEDDING)
+        keys = sorted(start.payload[EventPayload.SERIALIZED])
+        shapes.append((events, sorted(start.payload), keys, sorted(end.payload)))
+        assert end.payload[EventPayload.CHUNKS] == ["a", "b"]
+        recorder.events.clear()
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_every_call_is_a_span(fake, is_async):
+    handler = SimpleSpanHandler()
+    get_dispatcher().add_span_handler(handler)
+    given = ContextualEmbedding(model_name="fake")
+    try:
+        await given.acall([node("a")]) if is_async else given([node("a")])
+    finally:
+        get_dispatcher().span_handlers.remove(handler)
+    (span,) = handler.completed_spans
+    assert span.id_.startswith(f"ContextualEmbedding.{'acall' if is_async else '__call__'}-")
 
 
 def test_a_failed_call_ends_its_callbacks(fake):

@@ -1,5 +1,6 @@
 """Indexes and retrievers: the rows in the vector store, for every document that went in."""
 
+import asyncio
 import logging
 
 import pytest
@@ -212,3 +213,11 @@ def test_global_settings_are_enough(
     index.insert(documents[4])
     check(stored(index), documents[:5])
     assert len(index.as_retriever(similarity_top_k=3).retrieve("Who crossed the river?")) == 3
+
+
+async def test_documents_inserted_at_once_are_each_right(
+    embedding, transformations, documents, check
+):
+    index = VectorStoreIndex([], transformations=transformations, embed_model=embedding)
+    await asyncio.gather(*map(index.ainsert, documents))
+    check(stored(index), documents)

@@ -73,6 +73,13 @@ def test_metadata_under_a_key_of_the_stamp_is_read_or_refused_and_never_lost(
     assert read(fake, splitter([document])) == [f"{key}: case 42\n\nA river."]
 
 
+def test_an_empty_node_gets_a_zero_row_in_its_place_beside_a_header(fake):
+    nodes = nodes_of({"t": "T"}, {"t": "T"}, {"t": "T"})
+    nodes[1].text = ""
+    assert read(fake, nodes, metadata_once=True, empty="zero") == ["t: T", "a", "c"]
+    assert [any(node.embedding) for node in nodes] == [True, False, True]
+
+
 def test_all_metadata_is_read_without_the_stamp_also_once(fake, parser, document_of):
     nodes = parser([document_of(0)])
     texts = [node.text for node in nodes]

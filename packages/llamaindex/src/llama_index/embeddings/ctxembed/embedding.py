@@ -34,7 +34,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from llama_index.embeddings.ctxembed.events import embedding_events
+from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
 from llama_index.embeddings.ctxembed.opened import Opened
 from llama_index.embeddings.ctxembed.reading import Reading, read
 from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
@@ -173,6 +173,7 @@ class ContextualEmbedding(BaseEmbedding):
             end(_set_embeddings(readings, arrays))
         return nodes
 
+    @dispatcher.span  # LlamaIndex itself sees to that of __call__
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Like calling it, without blocking the event loop."""
         if not nodes:
