@@ -174,7 +174,7 @@ CHANGES = [
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_changed_setting_is_never_answered_from_the_cache(
-    embedding, splitter, documents, change, steps
+    embedding, splitter, documents, change, steps, asked
 ):
     cache = IngestionCache()
 
@@ -188,9 +188,11 @@ def test_a_changed_setting_is_never_answered_from_the_cache(
     before = vectors(embedding, cache)
     changed = ContextualEmbedding.from_dict(embedding.to_dict() | change)
     after = vectors(changed, cache)
+    assert asked == [3, 3]
     assert after == vectors(changed, IngestionCache())
     assert after != before or change == {"encoding": "float"}
     assert vectors(embedding, cache) == before
+    assert asked == [3, 3, 3]
 
 
 def test_changed_weights_under_one_name_are_not_answered_from_the_cache(
