@@ -12,7 +12,7 @@ from llama_index.core.schema import MetadataMode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
-from ctxembed import InputError
+from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed import ContextualEmbedding, ContextualNodeParser
 
 
@@ -274,6 +274,20 @@ async def test_nodes_cut_across_workers_are_refused_with_the_reason(
     with pytest.raises(InputError, match="with num_workers, give documents") as info:
         await run(pipeline, is_async, nodes=nodes, num_workers=2)
     assert info.value.key in {document.id_ for document in documents}
+
+
+@with_workers
+@both
+async def test_a_parser_that_workers_cannot_get_is_refused_and_not_replaced(
+    embedding, documents, is_async
+):
+    class Local(SentenceSplitter):
+        pass
+
+    parser = ContextualNodeParser(inner=Local(chunk_size=32, chunk_overlap=0))
+    pipeline = IngestionPipeline(transformations=[parser, embedding])
+    with pytest.raises(ConfigurationError, match=r"inner \(Local\) can't be pickled"):
+        await run(pipeline, is_async, documents=documents, num_workers=2)
 
 
 @with_workers
