@@ -386,13 +386,33 @@ def test_retry_after_is_waited_for(api, form):
     """In seconds and as a date, and by all workers together."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     wait = "0.4" if form == "seconds" else later
-    api.next = [answered(429, headers={"retry-after": wait})]
-    with opened(batch_tokens=1) as embedder:
+
+    def slow(handler, body):
+        time.sleep(0.2)  # long enough for the refusal to have arrived
+
+    api.next = [answered(429, headers={"retry-after": wait}), slow]
+    with opened(batch_tokens=1, concurrency=2) as embedder:
         assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
     first = api.requests[0][0]
     times = sorted(at - first for at, _, _ in api.requests)
 
-    assert times[5] > 0.35  # four were under way; the others waited with the refused one
+    assert times[2] > 0.35  # two were under way; the others waited with the refused one
+
+
+def test_one_slow_request_holds_up_no_other(api):
+    """All others are answered while it takes its time; the order of results stays."""
+    done = threading.Event()
+
+    def wait(handler, body):
+        assert done.wait(20)
+
+    def count(handler, body):
+        if len(api.requests) == len(DOCUMENTS):
+            done.set()
+
+    api.next, api.always = [wait], count
+    with opened(batch_tokens=1) as embedder:
+        assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
 
 
 def test_slow_and_hanging_answers_end(api):
@@ -522,6 +542,34 @@ def test_pace_halves_when_refused():
     asyncio.run(run())
 
 
+def test_pace_doubles_untouched_and_no_more_once_refused():
+    """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
+    from ctxembed.backends.api.pace import Pace
+
+    async def run(*, refused):
+        pace = Pace(16)
+        if refused:
+            pace.refused(0.0, 0)
+        seen = []
+        over = asyncio.Event()
+
+        async def request():
+            async with pace.turn():
+                seen.append(pace.allowed)
+                await over.wait()
+
+        tasks = [asyncio.create_task(request()) for _ in range(40)]
+        await asyncio.sleep(0.3)
+        under_way, most = pace.under_way, list(seen)
+        over.set()
+        await asyncio.gather(*tasks)
+        assert (pace.under_way, len(seen)) == (0, 40)
+        return under_way, most
+
+    assert asyncio.run(run(refused=False)) == (16, [4] * 4 + [8] * 4 + [16] * 8)
+    assert asyncio.run(run(refused=True)) == (2, [2, 2])
+
+
 def test_a_third_of_all_requests_fails(api):
     """10,000 documents come back complete and right."""
     rng = random.Random(1)
@@ -564,6 +612,27 @@ def test_usage_is_the_servers(api):
     with opened() as embedder:
         embedder.embed_query("q")
         assert embedder.usage.cost == 0.5
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        "text",
+        [],
+        {"prompt_tokens": -5, "cost": {"total_cost": -1}},
+        {"prompt_tokens": "7", "total_tokens": True, "cost": 3},
+        {"cost": {"total_cost": "0.1"}},
+    ],
+)
+def test_usage_that_is_none_costs_no_vectors(api, usage):
+    """Then what was sent counts, by the estimate and the price table."""
+    api.always = edited(lambda answer: answer.update(usage=usage))
+    with opened() as embedder:
+        assert_right([["one two"]], embedder.embed_documents([["one two"]]))
+
+        assert embedder.usage.tokens == embedder.backend.tokenize(["one two"])[0].count
+        assert embedder.usage.cost == pytest.approx(embedder.usage.tokens * 0.008 / 1e6)
 
 
 def test_threads_and_loops_share_an_embedder(api):
