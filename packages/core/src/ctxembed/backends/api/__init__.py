@@ -106,6 +106,8 @@ class ApiBackend:
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its tokens: counted where a tokenizer is at hand, else estimated."""
+        if len(chunks) > 1:
+            self._loop.start()  # certificates are read while texts are counted
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(chunks)
         counts = [self._at_most(count) for count in estimate_tokens(chunks)]

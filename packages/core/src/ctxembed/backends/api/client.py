@@ -175,20 +175,23 @@ async def _content(reply: httpx.Response, most: int) -> bytes:
     if "json" not in kind:
         message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
         raise ResponseError(message)
-    content = bytearray()
+    parts = []
+    size = 0
     async for part in reply.aiter_bytes():
-        content += part
-        if len(content) > most:
+        parts.append(part)
+        size += len(part)
+        if size > most:
             message = (
                 f"the answer is larger than the {most:,} bytes that its vectors can have. Hint: is the "
                 "base URL the API's?"
             )
             raise ResponseError(message)
+    content = b"".join(parts)
     told = reply.headers.keys() & {"content-length", "transfer-encoding"}
     if not told and not _is_whole(content):
         # the end of the connection is then all that says where the answer ends
         raise _Again(ResponseError("the answer was cut: it is no whole JSON, and has no length."))
-    return bytes(content)
+    return content
 
 
 async def _reason(reply: httpx.Response) -> bytes:
@@ -201,7 +204,7 @@ async def _reason(reply: httpx.Response) -> bytes:
     return bytes(content)
 
 
-def _is_whole(content: bytearray) -> bool:
+def _is_whole(content: bytes) -> bool:
     try:
         msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

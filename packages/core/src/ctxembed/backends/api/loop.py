@@ -43,6 +43,11 @@ class LoopThread(Generic[R]):
         self._running: _Running[R] | None = None
         self._closed = False
 
+    def start(self) -> None:
+        """Make the resource ready, without waiting; what goes wrong comes out of the first `submit`."""
+        with suppress(BackendError):
+            self.submit(_nothing)
+
     def submit(self, function: Callable[[R], Coroutine[Any, Any, T]]) -> Future[T]:
         """Return a future for what the function's coroutine returns; cancelling it cancels that."""
         with self._lock:
@@ -107,3 +112,7 @@ class _Running(Generic[R]):
             with suppress(Exception):  # nobody is left to be told
                 async with asyncio.timeout(_LONGEST_CLOSE):
                     await self._resource.close()
+
+
+async def _nothing(_: object) -> None:
+    pass
