@@ -1,4 +1,4 @@
-"""The model card's way to call the API, byte for byte, with another base URL and nothing else changed."""
+"""The model cards' calls of the API, byte for byte, with another base URL and nothing else changed."""
 
 import base64
 import json
