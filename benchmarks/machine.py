@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def describe() -> dict[str, str]:
+def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     busy = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
@@ -25,7 +26,7 @@ def describe() -> dict[str, str]:
         "Memory": f"{int((_told('/proc/meminfo', 'MemTotal') or '0').split()[0]) / 2**20:.1f} GiB",
         "Load before the run": busy,
         "Versions": ", ".join(
-            [f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in LIBRARIES)]
+            [f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in libraries)]
         ),
     }
 
