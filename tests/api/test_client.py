@@ -156,6 +156,23 @@ def test_headers(api):
     assert headers["X-Pplx-Integration"].startswith("ctxembed/")
 
 
+def test_a_proxy_from_the_environment_is_used(api, monkeypatch):
+    """As the HTTP library has them: the request comes to the proxy with its whole address."""
+    import os
+
+    monkeypatch.setenv("HTTP_PROXY", os.environ["PERPLEXITY_BASE_URL"])
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    def proxy(handler, body):
+        prefix = "http://embeddings.invalid"
+        assert handler.path.startswith(prefix)
+        handler.path = handler.path.removeprefix(prefix)
+
+    api.always = proxy
+    with opened(base_url="http://embeddings.invalid") as embedder:
+        assert np.array_equal(truth(["q"], 0, 128), embedder.embed_query("q"))
+
+
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
 def test_base_url_with_or_without_version(api, monkeypatch, suffix):
     """Both forms reach the same route."""
@@ -494,6 +511,28 @@ def test_too_long_is_split_until_it_fits(api):
     assert learned < 120_000
 
 
+def test_what_is_learned_cuts_no_document_otherwise(api):
+    """The windows of a long document are the same before and after a refusal."""
+    document = [f"{number} " + "word " * 99 for number in range(800)]
+
+    def windows(embedder):
+        api.requests.clear()
+        (rows,) = embedder.embed_documents([document])
+        sent = [window for _, _, body in api.requests for window in body["input"]]
+        return sorted(sent), rows
+
+    with opened(concurrency=1) as embedder:
+        before = windows(embedder)
+        api.next = [too_long(0)]
+        embedder.embed_documents([["word " * 25_000]] * 4)
+        assert embedder.backend.limits.batch_tokens < 120_000
+        after = windows(embedder)
+
+    assert len(before[0]) > 2
+    assert before[0] == after[0]
+    assert np.array_equal(before[1], after[1])
+
+
 def test_one_window_that_is_refused_is_named(api):
     """The document with its number, the remedy, and the others unharmed."""
     documents = [["a b"], ["word " * 200], ["c d"]]
@@ -702,6 +741,7 @@ def test_close_leaves_no_thread_and_no_second_use(api):
     [
         ({"dimensions": 127}, "128 to 1024"),
         ({"dimensions": 1025}, "128 to 1024"),
+        ({"dimensions": 2561, "model": "pplx-embed-v1-4b"}, "128 to 2560"),
         ({"model": "minilm", "dimensions": None}, "no model 'minilm'|ONNX"),
         ({"model": "gpt", "dimensions": None}, "has no model"),
         ({"context_weight": 0.5}, "codes"),
