@@ -33,12 +33,12 @@ class Reply:
     cost: float | None
 
 
-class _Row(msgspec.Struct):
+class _Row(msgspec.Struct, gc=False):
     index: int
     embedding: bytes
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, gc=False):
     index: int
     data: list[_Row]
 
