@@ -5,7 +5,7 @@
 A server in a process of its own answers every request after LATENCY seconds plus its tokens at
 400,000 a second, without limiting anybody. The same documents go through (a) the official library,
 32 documents a request, one request at a time, (b) its asynchronous client, 64 requests at once by
-hand, (c) this client. All decode what comes back. Each run is in a process of its own, so that no library
+hand, (c) this client. All decode what comes back. Each run has a process of its own, so that no library
 pays for the objects of another. Nothing here says how fast the real API is.
 """
 
