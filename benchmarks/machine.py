@@ -1,5 +1,6 @@
 """The machine and the versions that a table was measured with."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ctxembed.cli import machine
@@ -8,7 +9,7 @@ from ctxembed.cli.bench.memory import peak_memory as most_memory
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def describe() -> dict[str, str]:
+def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
     found, load = machine.describe(), machine.load()
     return {
@@ -17,7 +18,7 @@ def describe() -> dict[str, str]:
         "Instructions": found.get("instructions", ""),
         "Memory": found.get("memory", ""),
         "Load before the run": "unknown" if load is None else f"{load:.1f}",
-        "Versions": machine.versions(LIBRARIES),
+        "Versions": machine.versions(tuple(libraries)),
     }
 
 
