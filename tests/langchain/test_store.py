@@ -494,19 +494,26 @@ def test_other_public_methods_are_the_inner_stores_unless_they_embed(embeddings,
         def compact(self):
             return "compacted"
 
-        def update_documents(self, ids, documents):
-            raise AssertionError
-
         def add_embeddings(self, pairs):
             return "added"
 
+        additions = aggregates = compact
+
     wrapped = ContextualVectorStore(Other(embeddings))
-    assert wrapped.compact() == "compacted"
+    assert wrapped.compact() == wrapped.additions() == wrapped.aggregates() == "compacted"
     assert wrapped.add_embeddings([]) == "added"
-    assert not hasattr(wrapped, "update_documents")
-    with pytest.raises(AttributeError, match=r"Hint: add_documents, or \.store\.update_documents"):
-        _ = wrapped.update_documents
     with pytest.raises(AttributeError):
         _ = wrapped._private
     with pytest.raises(AttributeError):
         _ = wrapped.nothing_like_it
+
+
+@pytest.mark.parametrize(
+    "name", ["add_images", "aadd_images", "update_documents", "aupdate_document", "upsert", "aupsert"]
+)
+def test_what_would_embed_without_context_is_not_passed_on(embeddings, name):
+    cls = type("Other", (InMemoryVectorStore,), {name: lambda *_: pytest.fail("was called")})
+    wrapped = ContextualVectorStore(cls(embeddings))
+    assert not hasattr(wrapped, name)
+    with pytest.raises(AttributeError, match=rf"Hint: add_documents, or \.store\.{name}"):
+        getattr(wrapped, name)

@@ -6,6 +6,7 @@ contexts are embedded whole and replayed into the store. Searching and deleting 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 from uuid import uuid4
@@ -25,7 +26,7 @@ from langchain_ctxembed.replay import Replay
 KEPT_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
 
-_WRITERS = ("add", "update", "upsert")
+_WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
 
 
@@ -211,7 +212,7 @@ class ContextualVectorStore(VectorStore):
         """Return what only the inner store has, unless it would embed without context."""
         if name.startswith("_") or name == "store":
             raise AttributeError(name)
-        if name not in _OWN_VECTORS and name.removeprefix("a").startswith(_WRITERS):
+        if name not in _OWN_VECTORS and _WRITERS.fullmatch(name):
             message = f"{name} would embed without context. Hint: add_documents, or .store.{name}"
             raise AttributeError(message)
         return getattr(self.store, name)
