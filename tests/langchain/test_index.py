@@ -154,6 +154,19 @@ def test_a_failed_run_is_made_good_by_the_next(
     truth.check(parents, held(wrapped.store))
 
 
+def test_chunks_changed_behind_the_splitters_back_leave_no_stale_sibling(
+    embeddings, records, parents, line_splitter, registry, truth, held
+):
+    wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)
+    splitter = line_splitter(embeddings=embeddings)
+    changed = splitter.split_documents(parents)
+    changed[1].page_content = "Other terms."
+    with pytest.raises(InputError, match="after changing chunks, give stamp_context all chunks"):
+        index(changed, records, wrapped, **options(batch_size=100))
+    index(splitter.split_documents(parents), records, wrapped, **options())
+    truth.check(parents, held(wrapped.store))
+
+
 # The key
 
 
