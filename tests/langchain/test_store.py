@@ -509,7 +509,8 @@ def test_other_public_methods_are_the_inner_stores_unless_they_embed(embeddings,
 
 
 @pytest.mark.parametrize(
-    "name", ["add_images", "aadd_images", "update_documents", "aupdate_document", "upsert", "aupsert"]
+    "name",
+    ["add_images", "aadd_images", "update_documents", "aupdate_document", "upsert", "aupsert"],
 )
 def test_what_would_embed_without_context_is_not_passed_on(embeddings, name):
     cls = type("Other", (InMemoryVectorStore,), {name: lambda *_: pytest.fail("was called")})

@@ -64,6 +64,9 @@ def stamp_context(
     For chunks that were made, or changed, without `ContextualTextSplitter`. The siblings are
     registered, so that a store may be handed the chunks in slices. A source id that a chunk already
     has stays.
+
+    Raises:
+        InputError: a chunk has a `context_id` that isn't one of these, and would be lost.
     """
     chunks = list(chunks)
     texts = [chunk.page_content for chunk in chunks]
@@ -73,8 +76,15 @@ def stamp_context(
     registry.register(context, texts)
     stamped = []
     for index, chunk in enumerate(chunks):
+        if CONTEXT_ID in chunk.metadata and CONTEXT_SIZE not in chunk.metadata:
+            message = (
+                f"has a {CONTEXT_ID} of another kind. Hint: give that metadata key another name."
+            )
+            raise InputError(message, document=index, key=source_id)
         place = {CONTEXT_ID: context, CONTEXT_INDEX: index, CONTEXT_SIZE: len(chunks)}
         metadata = {source_id_key: source_id} | chunk.metadata | place
+        if metadata[source_id_key] in (None, ""):
+            metadata[source_id_key] = source_id
         stamped.append(chunk.model_copy(update={"metadata": metadata}))
     return stamped
 
