@@ -83,7 +83,7 @@ def test_fingerprint_loads_nothing_and_follows_the_settings(fake):
     plain = ContextualEmbeddings(model="minilm")
     assert plain.fingerprint == Settings(model="minilm", normalize=True).fingerprint()
     assert plain.fingerprint != plain.model_copy(update={"dimensions": 64}).fingerprint
-    assert not plain._opened._found
+    assert plain._opened.embedder is None
 
 
 @pytest.mark.parametrize(

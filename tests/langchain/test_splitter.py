@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
 
 from ctxembed import InputError
-from langchain_ctxembed import ContextRegistry, ContextualTextSplitter, stamp_context
+from langchain_ctxembed import ContextualTextSplitter, stamp_context
 
 
 def places(chunks):
@@ -175,24 +175,3 @@ def test_chunks_of_a_foreign_splitter_can_be_stamped(registry):
     assert [chunk.metadata["title"] for chunk in chunks] == ["One", "Two"]
     assert registry.get(contexts(chunks)[0]) == ("first", "second")
     assert "context_id" not in parts[0].metadata
-
-
-def test_the_registry_keeps_what_was_used_last_within_its_bytes():
-    registry = ContextRegistry(max_bytes=400)
-    registry.register("a", ["x" * 50])
-    registry.register("b", ["x" * 50])
-    registry.register("a", ["x" * 60])
-    assert registry.get("a")
-    registry.register("c", ["x" * 150])
-    assert (registry.get("a") is not None, registry.get("b")) == (True, None)
-    assert registry.bytes <= 400
-    registry.register("d", ["x" * 50])
-    assert registry.get("a")
-    registry.register("e", ["x" * 50])
-    assert (registry.get("a") is not None, registry.get("c")) == (True, None)
-    registry.register("huge", ["x" * 1000])
-    assert registry.get("huge") is None
-    assert len(registry) == 3
-    registry.max_bytes = 0
-    registry.register("f", ["x"])
-    assert (len(registry), registry.bytes) == (0, 0)

@@ -419,6 +419,30 @@ def test_from_documents_asks_which_store(embeddings):
         ContextualVectorStore.from_documents([], embeddings)
 
 
+async def test_a_builder_that_knows_no_ids_is_given_none(
+    embeddings, registry, chunks, held, truth, parents
+):
+    class Strict(InMemoryVectorStore):
+        def __init__(self, embedding, *, name):
+            super().__init__(embedding)
+
+        @classmethod
+        def from_texts(cls, texts, embedding, metadatas=None, **for_the_constructor):
+            store = cls(embedding, **for_the_constructor)
+            store.add_texts(texts, metadatas)
+            return store
+
+        @classmethod
+        async def afrom_texts(cls, texts, embedding, metadatas=None, **for_the_constructor):
+            return cls.from_texts(texts, embedding, metadatas, **for_the_constructor)
+
+    options = {"store_cls": Strict, "registry": registry, "name": "chunks"}
+    built = ContextualVectorStore.from_documents(chunks, embeddings, **options)
+    truth.check(parents, held(built.store))
+    built = await ContextualVectorStore.afrom_documents(chunks, embeddings, **options)
+    truth.check(parents, held(built.store))
+
+
 def test_from_documents_takes_ids_and_contexts(embeddings, registry, chunks):
     ids = [f"id {number}" for number in range(5)]
     built = ContextualVectorStore.from_documents(
