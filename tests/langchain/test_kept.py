@@ -146,7 +146,8 @@ def test_the_fingerprint_is_that_of_the_weights_in_use(pplx_checkpoint, tmp_path
     assert embeddings.fingerprint != before
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_while_another_thread_opens_weights_leaves_no_lock_held(fake, registry, long):
     embeddings, _ = fake()
     wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)

@@ -81,6 +81,13 @@ def test_a_wrong_number_of_metadatas_is_refused(wrapped):
         wrapped.add_texts(["a", "b"], [{}])
 
 
+def test_one_string_is_no_list_of_texts(wrapped, embeddings):
+    with pytest.raises(InputError, match="got one string"):
+        wrapped.add_texts("private")
+    with pytest.raises(InputError, match="got one string"):
+        ContextualVectorStore.from_texts("a", embeddings, store_cls=InMemoryVectorStore)
+
+
 # Documents without a context, or with half of one
 
 

@@ -253,6 +253,8 @@ def _store_class(store_cls: type[VectorStore] | None) -> type[VectorStore]:
 
 
 def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+    if isinstance(texts, str):
+        raise InputError("got one string. Hint: a list of texts.")
     texts = list(texts)
     metadatas = metadatas or [{} for _ in texts]
     if len(metadatas) != len(texts):
