@@ -122,8 +122,13 @@ class ContextualEmbeddings(BaseModel, Embeddings):
 
     @property
     def embedder(self) -> Embedder:
-        """The core's embedder, opened on first use."""
-        secret = self.api_key if self.backend == "api" else None
+        """The core's embedder, opened on first use.
+
+        Raises:
+            ConfigurationError: a key was given, not by the environment, that nothing would read.
+        """
+        used = self.backend == "api" or "api_key" in self.model_fields_set
+        secret = self.api_key if used else None
         key = None if secret is None else secret.get_secret_value()
         return self._opened.get(self.settings, key)
 
@@ -199,7 +204,9 @@ class ContextualEmbeddings(BaseModel, Embeddings):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+        values = state["__dict__"] | {"api_key": None}
+        given = state["__pydantic_fields_set__"] - {"api_key"}
+        return state | {"__dict__": values, "__pydantic_fields_set__": given}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         key = type(self).model_fields["api_key"].get_default(call_default_factory=True)
