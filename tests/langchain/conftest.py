@@ -85,6 +85,11 @@ class Truth:
 
 
 @pytest.fixture
+def truth_of():
+    return Truth
+
+
+@pytest.fixture
 def truth(embeddings):
     return Truth(embeddings)
 
