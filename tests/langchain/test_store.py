@@ -9,7 +9,13 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from ctxembed import ConfigurationError, EmptyChunkError, InputError, ResponseError
+from ctxembed import (
+    ConfigurationError,
+    DocumentTooLongError,
+    EmptyChunkError,
+    InputError,
+    ResponseError,
+)
 from ctxembed.testing import FakeBackend
 from langchain_ctxembed import ContextRegistry, ContextualVectorStore, stamp_context
 
@@ -102,8 +108,8 @@ def test_documents_without_a_context_are_embedded_alone(wrapped, embeddings, hel
 def test_documents_without_a_context_are_an_error_where_asked_for(memory, chunks):
     wrapped = ContextualVectorStore(memory, ungrouped="error")
     wrapped.add_documents(chunks[:5])
-    with pytest.raises(InputError, match="Document 1: has no context_id"):
-        wrapped.add_documents([chunks[0], Document(page_content="private")])
+    with pytest.raises(InputError, match=r"Document 1 \('row'\): has no context_id"):
+        wrapped.add_documents([chunks[0], Document(page_content="private", id="row")])
     assert len(memory.store) == 5
 
 
@@ -114,7 +120,7 @@ def test_half_a_document_that_nobody_knows_is_refused_before_the_store_is_touche
     wrapped = ContextualVectorStore(store, registry=ContextRegistry())
     with pytest.raises(InputError, match="the call has 2 of the 5 chunks") as caught:
         wrapped.add_documents([Document(page_content="alone"), *chunks[:2]])
-    assert (caught.value.document, caught.value.key) == (1, chunks[0].metadata["context_id"])
+    assert (caught.value.document, caught.value.key) == (1, "a")
     assert "Alpha" not in str(caught.value)
 
 
@@ -165,7 +171,7 @@ def test_two_texts_for_one_place_are_refused(wrapped, chunks):
     twin = Document(page_content="private", metadata=chunks[0].metadata)
     with pytest.raises(InputError, match="another chunk of the call") as caught:
         wrapped.add_documents([*chunks[:5], twin])
-    assert caught.value.document == 5
+    assert (caught.value.document, caught.value.key) == (5, "a")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +185,8 @@ def test_two_texts_for_one_place_are_refused(wrapped, chunks):
     ],
 )
 def test_a_context_that_makes_no_sense_is_refused(wrapped, metadata):
-    with pytest.raises(InputError, match="Document 0: its context_i"):
+    metadata |= {"source": "file"}
+    with pytest.raises(InputError, match=r"Document 0 \('file'\): its context_i"):
         wrapped.add_documents([Document(page_content="a", metadata=metadata)])
 
 
@@ -190,6 +197,81 @@ def test_an_error_of_the_core_names_the_place_in_the_call(fake, registry):
     with pytest.raises(EmptyChunkError) as caught:
         wrapped.add_documents([*good, Document(page_content="c"), Document(page_content=" ")])
     assert caught.value.document == 3
+
+
+async def added(wrapped, chunks):
+    wrapped.add_documents(chunks)
+
+
+async def added_in_slices(wrapped, chunks):
+    for start in range(0, len(chunks), 2):
+        wrapped.add_documents(chunks[start : start + 2])
+
+
+async def added_in_async(wrapped, chunks):
+    await wrapped.aadd_documents(chunks)
+
+
+async def built(wrapped, chunks):
+    given = {"store_cls": InMemoryVectorStore, "registry": wrapped._registry}
+    ContextualVectorStore.from_documents(chunks, wrapped.embeddings, **given)
+
+
+async def built_in_async(wrapped, chunks):
+    given = {"store_cls": InMemoryVectorStore, "registry": wrapped._registry}
+    await ContextualVectorStore.afrom_documents(chunks, wrapped.embeddings, **given)
+
+
+@pytest.mark.parametrize(
+    ("way", "document"),
+    [(added, 3), (added_in_slices, 1), (added_in_async, 3), (built, 3), (built_in_async, 3)],
+)
+async def test_a_chunk_too_long_is_named_with_its_source(fake, registry, way, document):
+    embeddings, backend = fake()
+    long = "word " * (backend.spec.max_tokens + 1)
+    files = {"small.txt": ["a", "b", "c"], "big.txt": ["d", long, "e"]}
+    chunks = [
+        chunk
+        for source, texts in files.items()
+        for chunk in stamp_context(
+            [Document(page_content=text) for text in texts], source_id=source, registry=registry
+        )
+    ]
+    wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)
+    with pytest.raises(DocumentTooLongError) as caught:
+        await way(wrapped, chunks)
+    assert str(caught.value).startswith(f"Document {document} ('big.txt'), chunk 1: ")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "id_", "name"),
+    [
+        ({"source_id": "given", "source": "file"}, "row", "given"),
+        ({"source_id": "", "source": 7}, "row", "7"),
+        ({}, "row", "row"),
+        ({}, None, None),
+    ],
+)
+def test_a_document_without_a_source_id_is_named_by_what_there_is(
+    fake, registry, metadata, id_, name
+):
+    embeddings, _ = fake()
+    wrapped = ContextualVectorStore(FailsWhenTouched(embeddings), registry=registry)
+    with pytest.raises(EmptyChunkError) as caught:
+        wrapped.add_documents([Document(page_content=" ", metadata=metadata, id=id_)])
+    assert caught.value.key == name
+
+
+def test_a_failed_batch_is_named_from_its_first_source_to_its_last(fake, registry, chunks):
+    def fault(batch):
+        raise ResponseError("no rows today")
+
+    embeddings, _ = fake(FakeBackend(fault=fault))
+    wrapped = ContextualVectorStore(FailsWhenTouched(embeddings), registry=registry)
+    with pytest.raises(ResponseError, match="One of documents 0 to 5") as caught:
+        wrapped.add_documents(chunks[:10])
+    assert caught.value.key == "a"
+    assert caught.value.__notes__ == ["Documents are counted by chunk: 'a' to 'b'."]
 
 
 def test_a_failing_model_leaves_the_store_alone(fake, chunks, registry):

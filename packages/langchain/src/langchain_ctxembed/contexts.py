@@ -14,7 +14,7 @@ from typing import Literal
 from langchain_core.documents import Document
 
 from ctxembed import EmbedError, InputError, sibling_fingerprint
-from langchain_ctxembed.keys import CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE, SOURCE_ID
+from langchain_ctxembed.keys import CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE, SOURCE, SOURCE_ID
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 
 Ungrouped = Literal["independent", "error"]
@@ -30,24 +30,29 @@ _SPLIT = "Hint: split with ContextualTextSplitter, or give stamp_context all chu
 class Contexts:
     """The contexts that a call is about, each whole and once, and the place of every chunk in them.
 
-    `partial` has the numbers of those that the call itself holds only a part of.
+    `partial` has the numbers of those that the call itself holds only a part of; `sources` has the
+    name of every chunk's source.
     """
 
     documents: list[list[str]] = field(repr=False)
     positions: list[tuple[int, int]]
     partial: set[int]
+    sources: list[str | None] = field(repr=False)
 
     @contextmanager
     def located(self, numbers: Sequence[int]) -> Iterator[None]:
-        """Give an error about the contexts of these numbers the place of a chunk in the call."""
+        """Give an error about the contexts of these numbers a chunk's place in the call and source."""
         try:
             yield
         except EmbedError as error:
             places = [number for number, _ in self.positions]
             if error.document is not None:
                 error.document = places.index(numbers[error.document])
+                error.key = self.sources[error.document]
             if error.last_document is not None:
                 error.last_document = places.index(numbers[error.last_document])
+                last = self.sources[error.last_document]
+                error.add_note(f"Documents are counted by chunk: {error.key!r} to {last!r}.")
             raise
 
 
@@ -105,30 +110,39 @@ def find_contexts(
             message = (
                 f"another chunk of the call has its {CONTEXT_ID} and {CONTEXT_INDEX}. {_SPLIT}"
             )
-            raise InputError(message, document=number, key=str(key[0]))
+            raise InputError(message, document=number, key=_source(chunk))
     numbers = {key: number for number, key in enumerate(parts)}
     return Contexts(
         documents=[_whole(key, part, chunks, registry) for key, part in parts.items()],
         positions=[(numbers[key], index) for key, index in places],
         partial={numbers[key] for key, part in parts.items() if len(part) < key[1]},
+        sources=[_source(chunk) for chunk in chunks],
     )
+
+
+def _source(chunk: Document) -> str | None:
+    """Return what an error calls a chunk's document: its source id, its source, or the chunk's id."""
+    known = (chunk.metadata.get(SOURCE_ID), chunk.metadata.get(SOURCE), chunk.id)
+    return next((str(value) for value in known if value not in (None, "")), None)
 
 
 def _place(chunk: Document, number: int, ungrouped: Ungrouped) -> tuple[Key, int]:
     """Return a chunk's context and its index there; without any, a context of its own."""
-    metadata = chunk.metadata
+    metadata, source = chunk.metadata, _source(chunk)
     if CONTEXT_ID not in metadata:
         if ungrouped == "error":
-            raise InputError(f"has no {CONTEXT_ID}. {_SPLIT}", document=number)
+            raise InputError(f"has no {CONTEXT_ID}. {_SPLIT}", document=number, key=source)
         return (number, 1), 0
     context, index, size = (metadata.get(k) for k in (CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE))
     if not isinstance(context, str) or not isinstance(index, int) or not isinstance(size, int):
         raise InputError(
             f"its {CONTEXT_ID}, {CONTEXT_INDEX} or {CONTEXT_SIZE} is of the wrong type. {_SPLIT}",
             document=number,
+            key=source,
         )
     if not 0 <= index < size:
-        raise InputError(f"its {CONTEXT_INDEX} isn't below its {CONTEXT_SIZE}.", document=number)
+        message = f"its {CONTEXT_INDEX} isn't below its {CONTEXT_SIZE}."
+        raise InputError(message, document=number, key=source)
     return (context, size), index
 
 
@@ -152,11 +166,11 @@ def _whole(
             "others. Hint: add the document whole, split it in this process, or raise the max_bytes "
             "of the registry."
         )
-        raise InputError(message, document=first, key=context)
+        raise InputError(message, document=first, key=_source(chunks[first]))
     if len(siblings) != size or any(siblings[index] != text for index, text in texts.items()):
         message = (
             "it isn't what its document was split into. Hint: after changing chunks, give "
             "stamp_context all chunks of the document."
         )
-        raise InputError(message, document=first, key=context)
+        raise InputError(message, document=first, key=_source(chunks[first]))
     return list(siblings)

@@ -25,6 +25,9 @@ CONTEXT_SIZE = "context_size"
 SOURCE_ID = "source_id"
 """What stays the same when the document is edited: the default name of the key."""
 
+SOURCE = "source"
+"""Where loaders put what they read from."""
+
 
 def context_key(document: Document) -> str:
     """Return a UUID from a chunk's text and metadata, for `index(key_encoder=context_key)`.

@@ -15,14 +15,13 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from ctxembed import InputError, sibling_fingerprint
 from langchain_ctxembed.contexts import stamp_context
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.keys import SOURCE_ID
+from langchain_ctxembed.keys import SOURCE, SOURCE_ID
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 
 CHUNK_TOKENS = 128
 """Tokens in a chunk of the default splitter: the shorter, the more its siblings have to say."""
 
 _CHARACTERS_A_TOKEN = 4
-_SOURCE = "source"
 
 
 class ContextualTextSplitter(BaseDocumentTransformer):
@@ -109,7 +108,7 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         known = (
             given.get(self._source_id_key),
             self._context(document),
-            given.get(_SOURCE),
+            given.get(SOURCE),
             document.id,
         )
         for value in known:

@@ -85,7 +85,8 @@ class ContextualVectorStore(VectorStore):
         """Add chunks, each with the vector that it has among its siblings; return their ids.
 
         Raises:
-            InputError: siblings aren't known; the inner store wasn't touched.
+            EmbedError: siblings aren't known, or chunks can't be embedded: its `.key` is the source,
+                and the inner store wasn't touched.
             ConfigurationError: the store didn't ask for the vectors as they were due.
         """
         call = Call(documents, self._registry, self._ungrouped, self._kept)
