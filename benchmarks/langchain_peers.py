@@ -1,8 +1,9 @@
-"""How many stored vectors are contextual, by store, way in and embedder; prints and writes a table.
+"""How many stored vectors are contextual, and how many independent, by store, way in and embedder.
 
 `python benchmarks/langchain_peers.py` where langchain-ctxembed, ctxembed[torch] and the stores are
-installed. Every vector is compared with that of its chunk among its siblings: random weights in the
-public layout, so that a vector made otherwise can't look alike by chance.
+installed; prints and writes a table. Every vector is compared with that of its chunk among its siblings,
+and with that of its chunk alone: random weights in the public layout, so that a vector made otherwise
+can't look alike by chance.
 """
 
 import argparse
@@ -202,8 +203,22 @@ WAYS = {
 }
 
 
-def right(rows: list[tuple[dict, object]], truth: dict[tuple[str, int], np.ndarray]) -> int:
-    """Return how many stored vectors are those of their chunk among its siblings."""
+Truth = dict[tuple[str, int], np.ndarray]
+
+
+def truth(embedder: Embedder, *, contextual: bool) -> Truth:
+    """Return the vector of every chunk, among its siblings or alone."""
+    found = {}
+    for parent in parents():
+        lines = parent.page_content.split("\n")
+        arrays = embedder.embed_documents([lines] if contextual else [[line] for line in lines])
+        for number, row in enumerate(np.concatenate(arrays)):
+            found[parent.metadata["source"], number] = row
+    return found
+
+
+def right(rows: list[tuple[dict, object]], truth: Truth) -> int:
+    """Return how many stored vectors are those that their chunks have in the truth."""
     count = 0
     for metadata, given in rows:
         vector = np.array(given, np.float32)
@@ -212,7 +227,9 @@ def right(rows: list[tuple[dict, object]], truth: dict[tuple[str, int], np.ndarr
     return count
 
 
-def measure(peers: list[Peer], kinds: list[str], truth: dict) -> Iterator[list[str]]:
+def measure(
+    peers: list[Peer], kinds: list[str], contextual: Truth, alone: Truth
+) -> Iterator[list[str]]:
     """Yield the lines of the table."""
     for peer in peers:
         for way, run in WAYS.items():
@@ -223,7 +240,7 @@ def measure(peers: list[Peer], kinds: list[str], truth: dict) -> Iterator[list[s
                     store = run(peer, kind, peer.split(parents()))
                     rows = kind.rows(store)
                     kind.close(store)
-                    cells.append(f"{right(rows, truth)}/{len(rows)}")
+                    cells.append(f"{right(rows, contextual)} + {right(rows, alone)} / {len(rows)}")
             print(peer.name, way, *cells, flush=True)
             yield [peer.name, way, *cells]
 
@@ -247,15 +264,8 @@ def main() -> None:
             peers.insert(0, official(stack.enter_context(stand_in(checkpoint))))
         if any(issubclass(KINDS[name][0], Postgres) for name in kinds):
             stack.enter_context(Postgres.serve())
-        expected = contextual.embedder.embed_documents(
-            [p.page_content.split("\n") for p in parents()]
-        )
-        truth = {
-            (parent.metadata["source"], number): row
-            for parent, rows in zip(parents(), expected, strict=True)
-            for number, row in enumerate(rows)
-        }
-        table = list(measure(peers, kinds, truth))
+        truths = [truth(contextual.embedder, contextual=known) for known in (True, False)]
+        table = list(measure(peers, kinds, *truths))
     options.out.write_text(page(kinds, table), encoding="utf-8")
 
 
@@ -284,9 +294,10 @@ def page(kinds: list[str], table: list[list[str]]) -> str:
     lines = [
         "# LangChain: which vectors are contextual, by store and way in",
         "",
-        f"Cells: vectors that are those of their chunk among its siblings (cosine at least {ALIKE})",
-        "/ stored vectors. 85 chunks: three documents of 5 and one of 70, with chunks repeated within",
-        "and across documents. Every embedder has the same weights behind it (random, in the public",
+        "Cells: vectors that are those of their chunk among its siblings + those of their chunk alone",
+        f"(cosine at least {ALIKE}) / stored vectors; the rest have seen something else than their",
+        "document. 85 chunks: three documents of 5 and one of 70, with chunks repeated within and",
+        "across documents. Every embedder has the same weights behind it (random, in the public",
         "layout); how it passes texts to them is what differs.",
         "",
         "| " + " | ".join(["embedder", "way in", *kinds]) + " |",

@@ -4,6 +4,7 @@ Other engines run in environments without this project: what they need here impo
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,7 @@ ENGINES = (
 )
 
 
-def describe() -> dict[str, str]:
+def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
     from ctxembed.cli import machine
 
@@ -30,7 +31,7 @@ def describe() -> dict[str, str]:
         "Instructions": found.get("instructions", ""),
         "Memory": found.get("memory", ""),
         "Load before the run": "unknown" if load is None else f"{load:.1f}",
-        "Versions": machine.versions(LIBRARIES),
+        "Versions": machine.versions(libraries),
     }
 
 

@@ -5,8 +5,6 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ctxembed.cli.bench.agreement import agreement as agree
-
 MIB = 2**20
 LEAST_COSINE = 0.98
 """Below it a route's vectors are others than the reference's, and its time counts for nothing."""
@@ -35,6 +33,8 @@ def cosines(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def agreement(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
     """Return the share of equal codes, the largest difference, and the lowest cosine of a row."""
+    from ctxembed.cli.bench.agreement import agreement as agree  # not where peers run
+
     return asdict(agree(expected, found))
 
 

@@ -156,6 +156,23 @@ def test_headers(api):
     assert headers["X-Pplx-Integration"].startswith("ctxembed/")
 
 
+def test_a_proxy_from_the_environment_is_used(api, monkeypatch):
+    """As the HTTP library has them: the request comes to the proxy with its whole address."""
+    import os
+
+    monkeypatch.setenv("HTTP_PROXY", os.environ["PERPLEXITY_BASE_URL"])
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    def proxy(handler, body):
+        prefix = "http://embeddings.invalid"
+        assert handler.path.startswith(prefix)
+        handler.path = handler.path.removeprefix(prefix)
+
+    api.always = proxy
+    with opened(base_url="http://embeddings.invalid") as embedder:
+        assert np.array_equal(truth(["q"], 0, 128), embedder.embed_query("q"))
+
+
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
 def test_base_url_with_or_without_version(api, monkeypatch, suffix):
     """Both forms reach the same route."""
@@ -386,13 +403,33 @@ def test_retry_after_is_waited_for(api, form):
     """In seconds and as a date, and by all workers together."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     wait = "0.4" if form == "seconds" else later
-    api.next = [answered(429, headers={"retry-after": wait})]
-    with opened(batch_tokens=1) as embedder:
+
+    def slow(handler, body):
+        time.sleep(0.2)  # long enough for the refusal to have arrived
+
+    api.next = [answered(429, headers={"retry-after": wait}), slow]
+    with opened(batch_tokens=1, concurrency=2) as embedder:
         assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
     first = api.requests[0][0]
     times = sorted(at - first for at, _, _ in api.requests)
 
-    assert times[5] > 0.35  # four were under way; the others waited with the refused one
+    assert times[2] > 0.35  # two were under way; the others waited with the refused one
+
+
+def test_one_slow_request_holds_up_no_other(api):
+    """All others are answered while it takes its time; the order of results stays."""
+    done = threading.Event()
+
+    def wait(handler, body):
+        assert done.wait(20)
+
+    def count(handler, body):
+        if len(api.requests) == len(DOCUMENTS):
+            done.set()
+
+    api.next, api.always = [wait], count
+    with opened(batch_tokens=1) as embedder:
+        assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
 
 
 def test_slow_and_hanging_answers_end(api):
@@ -474,6 +511,28 @@ def test_too_long_is_split_until_it_fits(api):
     assert learned < 120_000
 
 
+def test_what_is_learned_cuts_no_document_otherwise(api):
+    """The windows of a long document are the same before and after a refusal."""
+    document = [f"{number} " + "word " * 99 for number in range(800)]
+
+    def windows(embedder):
+        api.requests.clear()
+        (rows,) = embedder.embed_documents([document])
+        sent = [window for _, _, body in api.requests for window in body["input"]]
+        return sorted(sent), rows
+
+    with opened(concurrency=1) as embedder:
+        before = windows(embedder)
+        api.next = [too_long(0)]
+        embedder.embed_documents([["word " * 25_000]] * 4)
+        assert embedder.backend.limits.batch_tokens < 120_000
+        after = windows(embedder)
+
+    assert len(before[0]) > 2
+    assert before[0] == after[0]
+    assert np.array_equal(before[1], after[1])
+
+
 def test_one_window_that_is_refused_is_named(api):
     """The document with its number, the remedy, and the others unharmed."""
     documents = [["a b"], ["word " * 200], ["c d"]]
@@ -522,6 +581,34 @@ def test_pace_halves_when_refused():
     asyncio.run(run())
 
 
+def test_pace_doubles_untouched_and_no_more_once_refused():
+    """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
+    from ctxembed.backends.api.pace import Pace
+
+    async def run(*, refused):
+        pace = Pace(16)
+        if refused:
+            pace.refused(0.0, 0)
+        seen = []
+        over = asyncio.Event()
+
+        async def request():
+            async with pace.turn():
+                seen.append(pace.allowed)
+                await over.wait()
+
+        tasks = [asyncio.create_task(request()) for _ in range(40)]
+        await asyncio.sleep(0.3)
+        under_way, most = pace.under_way, list(seen)
+        over.set()
+        await asyncio.gather(*tasks)
+        assert (pace.under_way, len(seen)) == (0, 40)
+        return under_way, most
+
+    assert asyncio.run(run(refused=False)) == (16, [4] * 4 + [8] * 4 + [16] * 8)
+    assert asyncio.run(run(refused=True)) == (2, [2, 2])
+
+
 def test_a_third_of_all_requests_fails(api):
     """10,000 documents come back complete and right."""
     rng = random.Random(1)
@@ -564,6 +651,27 @@ def test_usage_is_the_servers(api):
     with opened() as embedder:
         embedder.embed_query("q")
         assert embedder.usage.cost == 0.5
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        "text",
+        [],
+        {"prompt_tokens": -5, "cost": {"total_cost": -1}},
+        {"prompt_tokens": "7", "total_tokens": True, "cost": 3},
+        {"cost": {"total_cost": "0.1"}},
+    ],
+)
+def test_usage_that_is_none_costs_no_vectors(api, usage):
+    """Then what was sent counts, by the estimate and the price table."""
+    api.always = edited(lambda answer: answer.update(usage=usage))
+    with opened() as embedder:
+        assert_right([["one two"]], embedder.embed_documents([["one two"]]))
+
+        assert embedder.usage.tokens == embedder.backend.tokenize(["one two"])[0].count
+        assert embedder.usage.cost == pytest.approx(embedder.usage.tokens * 0.008 / 1e6)
 
 
 def test_threads_and_loops_share_an_embedder(api):
@@ -633,6 +741,7 @@ def test_close_leaves_no_thread_and_no_second_use(api):
     [
         ({"dimensions": 127}, "128 to 1024"),
         ({"dimensions": 1025}, "128 to 1024"),
+        ({"dimensions": 2561, "model": "pplx-embed-v1-4b"}, "128 to 2560"),
         ({"model": "minilm", "dimensions": None}, "no model 'minilm'|ONNX"),
         ({"model": "gpt", "dimensions": None}, "has no model"),
         ({"context_weight": 0.5}, "codes"),

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("haystack")
 
 from haystack import Document
+from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from ctxembed import Embedder, to_floats
 from ctxembed.testing import FakeBackend
@@ -22,6 +23,17 @@ TEXTS = {
     "law": ["The tenant pays.", "Terms apply.", "Terms apply.", "The landlord repairs the roof."],
     "note": ["One line."],
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def collected_stores_wait_for_nobody():
+    """Let a store be collected at any moment: it joins its thread in `__del__`.
+
+    In CPython 3.11 and 3.12 that never ends where another thread is just being started.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(InMemoryDocumentStore, "__del__")
+        yield
 
 
 @pytest.fixture

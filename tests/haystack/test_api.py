@@ -75,6 +75,16 @@ def test_a_key_is_asked_for_when_the_model_is_opened(api, made, monkeypatch):
         embedder.warm_up()
 
 
+@pytest.mark.parametrize("value", [None, ""])
+def test_no_other_account_stands_in_for_a_key_that_is_not_set(api, made, monkeypatch, value):
+    if value is not None:
+        monkeypatch.setenv("MY_KEY", value)
+    embedder = made(ContextualTextEmbedder, api_key=Secret.from_env_var("MY_KEY", strict=False))
+    with pytest.raises(ConfigurationError, match=r"api_key holds no key.*MY_KEY"):
+        embedder.warm_up()
+    assert not api.headers
+
+
 def test_a_device_means_nothing_to_the_api(api, made):
     embedder = made(ContextualTextEmbedder, device=ComponentDevice.from_str("cpu"))
     with pytest.raises(ConfigurationError, match="device means nothing"):

@@ -71,9 +71,12 @@ def test_a_source_of_any_name_is_a_source(embedder, vectors):
     assert [document.embedding for document in found] == [second, vectors(["x"])[0], first]
 
 
-def test_a_source_that_is_no_key_is_refused(embedder):
-    with pytest.raises(InputError, match="is a list"):
-        embedder().run([chunk("a", ["x"])])
+@pytest.mark.parametrize("source", [["x"], 7.0, float("nan"), True, ("a", 1), b"a"])
+def test_a_source_that_is_no_name_is_refused(embedder, source):
+    named = chunk("a", source)
+    with pytest.raises(InputError, match=f"is a {type(source).__name__}") as caught:
+        embedder().run([chunk("b"), named])
+    assert caught.value.key == named.id
 
 
 def test_another_field_can_name_the_source_and_count_the_chunks(embedder, vectors):
@@ -97,7 +100,7 @@ def test_without_an_order_key_chunks_are_taken_as_they_come(embedder, vectors):
         ([0, 3, 1], "split_id 2 is missing"),
         ([0, 1, 1], "split_id 1 is one too many"),
         ([-1, 0, 1], "split_id -1 is one too many"),
-        ([None, None, None], "no chunk has a split_id"),
+        ([None, None, None], "no chunk has a split_id (order_key=None"),
     ],
 )
 def test_gaps_are_reported_once_with_the_likely_cause(embedder, caplog, places, problem):
@@ -118,7 +121,7 @@ def test_whole_sources_are_not_reported(embedder, chunks, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("place", ["1", None, True, [1]])
+@pytest.mark.parametrize("place", ["1", None, True, [1], math.nan])
 def test_places_that_cannot_be_compared_are_refused(embedder, place):
     with pytest.raises(InputError, match=r"'s'.*split_id is a number") as caught:
         embedder().run([chunk("a"), chunk("b", place=place)])
@@ -203,6 +206,22 @@ async def test_settings_are_those_of_the_core(call, embedder, vectors, settings)
     given = [chunk(text, place=place) for place, text in enumerate(texts)]
     found = (await call(embedder(**settings), documents=given[::-1]))["documents"][::-1]
     assert [document.embedding for document in found] == vectors(texts, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"missing_group": "eror"}, "missing_group is one of 'single', 'error', got 'eror'"),
+        ({"source_key": "meta.file_path"}, "source_key names one field .*without"),
+        ({"source_key": None}, "source_key names one field"),
+        ({"order_key": "file.part"}, "order_key names one field"),
+        ({"order_key": ""}, "order_key names one field"),
+        ({"meta_fields_to_embed": "title"}, "meta_fields_to_embed is a list"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(embedder, settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        embedder(**settings)
 
 
 def test_packed_bits_are_refused(tiny):

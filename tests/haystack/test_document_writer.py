@@ -1,5 +1,7 @@
 """What the writer checks, writes and deletes, and what a failure leaves behind."""
 
+import asyncio
+
 import pytest
 from haystack import Document
 from haystack.document_stores.in_memory import InMemoryDocumentStore
@@ -32,6 +34,7 @@ class Plain:
         self.store = InMemoryDocumentStore()
         self.calls = []
         self.fail_after = None
+        self.fail_delete = False
 
     def filter_documents(self, filters=None):
         self.calls.append(("filter", filters))
@@ -46,6 +49,9 @@ class Plain:
 
     def delete_documents(self, document_ids):
         self.calls.append(("delete", document_ids))
+        if self.fail_delete:
+            self.store.delete_documents(document_ids[:1])
+            raise ConnectionError("gone")
         self.store.delete_documents(document_ids)
 
 
@@ -119,6 +125,116 @@ async def test_a_write_that_fails_half_way_leaves_the_source_whole(call):
     assert sorted(d.content for d in store.filter_documents()) == ["3", "four", "one", "two"]
 
 
+async def test_a_delete_that_fails_half_way_is_repaired_by_running_again(call):
+    store = Plain()
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", "1", "2", "3"))
+    store.fail_delete = True
+    changed = rows("a", "one", "two")
+    with pytest.raises(ConnectionError):
+        await call(writer, documents=changed)
+    assert {document.content for document in store.filter_documents()} >= {"one", "two"}
+    store.fail_delete = False
+    found = await call(writer, documents=changed)
+    assert found == {"documents_written": 2, "documents_deleted": 2}
+    assert contents(store) == [("a", "one"), ("a", "two")]
+
+
+class Blind(Plain):
+    """Takes no notice of filters."""
+
+    def filter_documents(self, filters=None):
+        return super().filter_documents()
+
+
+class Short(Plain):
+    """Returns two rows of a filter at the most."""
+
+    def filter_documents(self, filters=None):
+        return super().filter_documents(filters)[:2]
+
+
+async def test_rows_of_other_sources_stay_whatever_a_filter_finds(call):
+    store = Blind()
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[*rows("a", "1", "2"), Document(content="x", embedding=[1.0])])
+    found = await call(writer, documents=rows("b", "1"))
+    assert found == {"documents_written": 1, "documents_deleted": 0}
+    await call(writer, documents=rows("b", "2"))
+    assert contents(store) == [("", "x"), ("a", "1"), ("a", "2"), ("b", "2")]
+
+
+async def test_a_store_that_finds_a_few_rows_at_a_time_is_asked_until_none_is_left(call):
+    store = Short()
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", *"123456"))
+    found = await call(writer, documents=rows("a", "new"))
+    assert found == {"documents_written": 1, "documents_deleted": 6}
+    assert [document.content for document in store.store.filter_documents()] == ["new"]
+
+
+async def test_a_delete_without_effect_is_not_asked_for_again(call):
+    store = Plain()
+    store.store.delete_documents = lambda document_ids: None
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", "1"))
+    await call(writer, documents=rows("a", "2"))
+    assert [name for name, _ in store.calls].count("delete") == 1
+
+
+async def test_a_filter_lists_sources_of_one_type_and_not_too_many(call):
+    store = Plain()
+    writer = ContextualDocumentWriter(store)
+    names = [*range(7), *(f"source {n}" for n in range(1100))]
+    await call(writer, documents=[row for name in names for row in rows(name, "1")])
+    listed = [filters["value"] for name, filters in store.calls if name == "filter"]
+    assert {value for values in listed for value in values} == {*names}
+    assert sorted(map(len, listed)) == [7, 100, 500, 500]
+    assert all(len({type(value) for value in values}) == 1 for values in listed)
+    changed = [row for name in names for row in rows(name, "2")]
+    found = await call(writer, documents=changed)
+    assert found == {"documents_written": 1107, "documents_deleted": 1107}
+
+
+async def test_versions_written_at_once_are_sorted_out_by_the_next_write(call, store):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", "0"))
+    versions = [rows("a", f"{number}-1", f"{number}-2") for number in range(3)]
+    await asyncio.gather(*(writer.run_async(documents=version) for version in versions))
+    await call(writer, documents=rows("a", "last"))
+    assert contents(store) == [("a", "last")]
+
+
+@pytest.mark.parametrize("name", ['it\'s "q" %_*', "ünï 王", "x" * 40_000, "", "null", 7])
+async def test_a_source_of_any_name_is_found_again(call, store, name):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[*rows(name, "1", "2"), *rows("other", "1")])
+    await call(writer, documents=rows(name, "new"))
+    left = sorted(document.content for document in store.filter_documents())
+    assert left == ["1", "new"]
+
+
+@pytest.mark.parametrize("name", [7.5, True, ("a", 1), b"a", ["a"]])
+async def test_a_source_that_no_store_could_find_again_changes_nothing(call, store, name):
+    with pytest.raises(InputError, match=f"is a {type(name).__name__}"):
+        await call(ContextualDocumentWriter(store), documents=[*rows("a", "1"), *rows(name, "1")])
+    assert not store.filter_documents()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"partial": "apend"}, "partial is one of 'error', 'append', got 'apend'"),
+        ({"missing_group": "none"}, "missing_group is one of"),
+        ({"source_key": "meta.source_id"}, "source_key names one field"),
+        ({"order_key": "meta.split_id"}, "order_key names one field"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        ContextualDocumentWriter(Plain(), **settings)
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -189,7 +305,7 @@ async def test_rows_are_found_first_and_deleted_last(call):
     store.calls.clear()
     await call(writer, documents=rows("a", "2"))
     names = [name for name, _ in store.calls]
-    assert names == ["filter", "write", "delete"]
+    assert names == ["filter", "write", "delete", "filter"]
     assert store.calls[1][1] is DuplicatePolicy.OVERWRITE
 
 
@@ -203,12 +319,12 @@ def test_a_store_that_lacks_a_method_is_refused_at_once(method):
 
 
 async def test_a_store_that_cannot_filter_says_so_before_a_write(call):
-    class Blind(Plain):
+    class Unable(Plain):
         def filter_documents(self, filters=None):
             raise NotImplementedError
 
-    store = Blind()
-    with pytest.raises(ConfigurationError, match="Blind has no working filter_documents"):
+    store = Unable()
+    with pytest.raises(ConfigurationError, match="Unable has no working filter_documents"):
         await call(ContextualDocumentWriter(store), documents=rows("a", "1"))
     assert not store.calls
 

@@ -68,6 +68,29 @@ async def test_input_that_cannot_be_embedded_is_a_failure_too(call, fake):
     assert failed["reason"].startswith("chunk 1: is empty")
 
 
+@pytest.mark.parametrize(
+    ("settings", "bad", "reason"),
+    [
+        ({}, [chunk("x", "b", 0), chunk("y", "b", "one")], "split_id is a number"),
+        ({}, [chunk("x", ["b"])], "is a list"),
+        ({"missing_group": "error"}, [Document(content="x")], "has no meta"),
+    ],
+)
+async def test_sources_that_cannot_be_put_together_are_failures_too(
+    call, fake, settings, bad, reason
+):
+    given = [chunk("two", "a", 1), *bad, chunk("one", "a")]
+    found = await call(made(raise_on_failure=False, **settings), documents=given)
+    vectors = [document.embedding is None for document in found["documents"]]
+    assert vectors == [False, *(True for _ in bad), False]
+    (failed,) = found["meta"]["failed"]
+    assert failed["documents"] == [document.id for document in bad]
+    assert failed["source"] == ("b" if len(bad) > 1 else bad[0].id)
+    assert failed["error"] == "InputError"
+    assert reason in failed["reason"]
+    assert [c.text for c in fake.windows[0].chunks] == ["one", "two"]
+
+
 async def test_without_failures_the_list_is_empty(call, fake, caplog):
     found = await call(made(raise_on_failure=False), documents=GIVEN)
     assert found["meta"]["failed"] == []

@@ -1,7 +1,11 @@
 """When a model is loaded, by whom, how often, and what is let go of."""
 
 import asyncio
+import copy
 import inspect
+import multiprocessing
+import os
+import pickle
 import threading
 
 import pytest
@@ -98,6 +102,53 @@ async def test_a_closed_component_opens_again(tiny, opened):
     assert before == after
     assert len(opened) == 2
     await made.close_async()
+
+
+async def test_closing_waits_for_a_load_without_blocking_the_event_loop(tiny, monkeypatch):
+    loading, go = threading.Event(), threading.Event()
+    original = Embedder.open
+
+    def slow(*args, **kwargs):
+        loading.set()
+        assert go.wait(30)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(Embedder, "open", slow)
+    made = ContextualTextEmbedder(**tiny)
+    opening = asyncio.create_task(made.warm_up_async())
+    await asyncio.to_thread(loading.wait)
+    closing = asyncio.create_task(made.close_async())
+    await asyncio.sleep(0.01)
+    go.set()
+    await asyncio.gather(opening, closing)
+    assert made._embedder is None
+
+
+@pytest.mark.parametrize("component", EMBEDDERS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_opens_the_model_for_itself(component, copied, tiny, opened):
+    made = component(**tiny)
+    made.warm_up()
+    again = copied(made)
+    assert again.to_dict() == made.to_dict()
+    again.warm_up()
+    made.close()
+    assert len(opened) == 2
+    assert again._open() is opened[1]
+    again.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_during_a_load_does_not_keep_the_child_from_loading(fake):
+    made = ContextualTextEmbedder()
+    with made._lock:
+        child = multiprocessing.get_context("fork").Process(target=made.warm_up)
+        child.start()
+        child.join(30)
+        child.kill()
+        child.join()
+    assert child.exitcode == 0
 
 
 def test_two_embedders_of_a_process_share_one_set_of_weights(tiny, opened):

@@ -119,6 +119,19 @@ def test_a_key_in_clear_is_not_serialised(component):
 
 
 @pytest.mark.parametrize("component", EMBEDDERS)
+def test_a_key_that_is_no_secret_is_refused_and_not_shown(component):
+    with pytest.raises(ConfigurationError, match="api_key is a Secret, got str") as caught:
+        component(api_key="pplx-do-not-tell")
+    assert "do-not-tell" not in str(caught.value)
+
+
+@pytest.mark.parametrize("component", EMBEDDERS)
+def test_a_device_is_haystack_s_own(component):
+    with pytest.raises(ConfigurationError, match="device is a ComponentDevice, got str"):
+        component(device="cpu")
+
+
+@pytest.mark.parametrize("component", EMBEDDERS)
 def test_local_backends_never_look_at_a_key(component, tiny):
     component(**tiny, api_key=Secret.from_env_var("SURELY_NOT_SET", strict=True)).warm_up()
 

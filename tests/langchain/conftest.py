@@ -85,6 +85,11 @@ class Truth:
 
 
 @pytest.fixture
+def truth_of():
+    return Truth
+
+
+@pytest.fixture
 def truth(embeddings):
     return Truth(embeddings)
 
@@ -111,7 +116,7 @@ def fake():
     def make(backend=None, **settings):
         made = ContextualEmbeddings(**({"model": "minilm"} | settings))
         backend = backend or FakeBackend()
-        made._opened._found[made.settings, None] = Embedder(backend, Settings(normalize=True))
+        made._opened.embedder = Embedder(backend, Settings(normalize=True))
         return made, backend
 
     return make

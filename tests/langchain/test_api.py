@@ -69,6 +69,15 @@ def test_a_key_in_the_environment_is_no_matter_to_local_weights(api, pplx_checkp
     assert len(ContextualEmbeddings(model=str(pplx_checkpoint)).embed_query("a question")) == 64
 
 
+def test_a_key_that_nothing_would_read_is_refused(api, pplx_checkpoint):
+    made = ContextualEmbeddings(model=str(pplx_checkpoint), api_key="very-secret")
+    with pytest.raises(ConfigurationError, match='api_key is for backend="api"') as caught:
+        made.embed_query("a question")
+    assert "very-secret" not in str(caught.value)
+    read = pickle.loads(pickle.dumps(made))  # it has the environment's
+    assert len(read.embed_query("a question")) == 64
+
+
 def test_without_a_key_the_error_says_so(monkeypatch):
     for name in module.KEY_NAMES:
         monkeypatch.delenv(name, raising=False)

@@ -2,15 +2,17 @@
 
 import copy
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import numpy as np
 import pytest
+from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import SecretStr, ValidationError
 
 from ctxembed import Embedder, EmptyChunkError, InputError, Settings
-from langchain_ctxembed import ContextualEmbeddings
+from langchain_ctxembed import ContextualEmbeddings, ContextualVectorStore
 
 DOCUMENTS = [["It was founded in 1897.", "It grew."], ["Rivers freeze."]]
 KEYS = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
@@ -40,6 +42,32 @@ async def test_async_gives_the_same(embeddings):
     assert close(await embeddings.aembed_query("grew?"), embeddings.embed_query("grew?"))
     flat = await embeddings.aembed_documents(DOCUMENTS[0])
     assert close(flat, embeddings.embed_documents(DOCUMENTS[0]))
+
+
+async def test_async_takes_the_cores_async_way_and_loads_no_weights_on_the_loop(
+    pplx_checkpoint, monkeypatch, registry
+):
+    threads = []
+    real = Embedder.open.__func__
+
+    def opened(*given, **options):
+        threads.append(threading.current_thread())
+        return real(*given, **options)
+
+    monkeypatch.setattr(Embedder, "open", classmethod(opened))
+    for name in ("embed_documents", "embed_queries", "embed_query", "stream"):
+        monkeypatch.setattr(Embedder, name, lambda *_, name=name, **__: pytest.fail(name))
+    made = ContextualEmbeddings(model=str(pplx_checkpoint))
+    assert len(await made.aembed_query("grew?")) == 64
+    assert len(await made.aembed_documents(["alone"])) == 1
+    assert len(await made.aembed_contexts(DOCUMENTS)) == 2
+    store = ContextualVectorStore(InMemoryVectorStore(made), registry=registry)
+    await store.aadd_texts(["one", "other"])
+    assert len(await store.asimilarity_search("one", k=1)) == 1
+    built = await ContextualVectorStore.afrom_texts(["a"], made, store_cls=InMemoryVectorStore)
+    assert len(built.store.store) == 1
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 def test_texts_of_a_flat_call_are_independent(embeddings):
@@ -83,7 +111,7 @@ def test_fingerprint_loads_nothing_and_follows_the_settings(fake):
     plain = ContextualEmbeddings(model="minilm")
     assert plain.fingerprint == Settings(model="minilm", normalize=True).fingerprint()
     assert plain.fingerprint != plain.model_copy(update={"dimensions": 64}).fingerprint
-    assert not plain._opened._found
+    assert plain._opened.embedder is None
 
 
 @pytest.mark.parametrize(

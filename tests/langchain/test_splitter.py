@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from langchain_core.documents import Document
+from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.runnables import RunnableLambda
 from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
 
-from langchain_ctxembed import ContextRegistry, ContextualTextSplitter, stamp_context
+from ctxembed import InputError
+from langchain_ctxembed import ContextualTextSplitter, stamp_context
 
 
 def places(chunks):
@@ -49,10 +50,35 @@ def test_pages_of_a_file_make_one_context(line_splitter):
     assert contexts(by_function) == contexts(chunks)
 
 
+@pytest.mark.parametrize("key", [0, 1, (0,), (True, 0), "", False])
+def test_whatever_they_are_joined_by_a_document_without_it_stays_alone(line_splitter, key):
+    both = [Document(page_content="alone"), Document(page_content="keyed", metadata={"key": key})]
+    chunks = line_splitter(context_by="key").split_documents(both)
+    assert places(chunks) == [(0, 1), (0, 1)]
+
+
+def test_what_nothing_can_be_joined_by_is_refused(line_splitter):
+    listed = Document(page_content="private", metadata={"key": ["a", "b"]})
+    with pytest.raises(InputError, match="Document 1: what it is to be joined by is a list"):
+        line_splitter(context_by="key").split_documents([Document(page_content="a"), listed])
+
+
+def test_a_context_id_of_another_kind_is_not_overwritten(line_splitter):
+    parent = Document(page_content="private", metadata={"context_id": "conversation 7"})
+    with pytest.raises(InputError, match="has a context_id of another kind") as caught:
+        line_splitter().split_documents([parent])
+    assert "private" not in str(caught.value)
+    (once,) = line_splitter().split_documents([Document(page_content="a b")])
+    (twice,) = line_splitter().split_documents([once])
+    assert contexts([twice]) == contexts([once])
+
+
 @pytest.mark.parametrize(
     ("metadata", "id_", "expected"),
     [
         ({"source_id": "mine", "source": "f"}, "i", "mine"),
+        ({"source_id": None, "source": "f"}, "i", "f"),
+        ({"source_id": "", "source": "f"}, "i", "f"),
         ({"source": "f"}, "i", "f"),
         ({}, "i", "i"),
         ({"source": ""}, "i", "i"),
@@ -63,6 +89,18 @@ def test_source_id_is_the_steadiest_name_at_hand(line_splitter, metadata, id_, e
         [Document(page_content="a", metadata=metadata, id=id_)]
     )
     assert chunk.metadata["source_id"] == expected
+
+
+def test_source_id_of_a_document_survives_a_splitter_that_drops_metadata(registry):
+    class Drops(BaseDocumentTransformer):
+        def transform_documents(self, documents, **kwargs):
+            return [
+                Document(page_content=word) for d in documents for word in d.page_content.split()
+            ]
+
+    parent = Document(page_content="one two", metadata={"source_id": "mine", "source": "f"})
+    chunks = ContextualTextSplitter(Drops(), registry=registry).split_documents([parent])
+    assert [chunk.metadata["source_id"] for chunk in chunks] == ["mine", "mine"]
 
 
 def test_source_id_is_that_of_the_whole_context(line_splitter):
@@ -137,24 +175,3 @@ def test_chunks_of_a_foreign_splitter_can_be_stamped(registry):
     assert [chunk.metadata["title"] for chunk in chunks] == ["One", "Two"]
     assert registry.get(contexts(chunks)[0]) == ("first", "second")
     assert "context_id" not in parts[0].metadata
-
-
-def test_the_registry_keeps_what_was_used_last_within_its_bytes():
-    registry = ContextRegistry(max_bytes=400)
-    registry.register("a", ["x" * 50])
-    registry.register("b", ["x" * 50])
-    registry.register("a", ["x" * 60])
-    assert registry.get("a")
-    registry.register("c", ["x" * 150])
-    assert (registry.get("a") is not None, registry.get("b")) == (True, None)
-    assert registry.bytes <= 400
-    registry.register("d", ["x" * 50])
-    assert registry.get("a")
-    registry.register("e", ["x" * 50])
-    assert (registry.get("a") is not None, registry.get("c")) == (True, None)
-    registry.register("huge", ["x" * 1000])
-    assert registry.get("huge") is None
-    assert len(registry) == 3
-    registry.max_bytes = 0
-    registry.register("f", ["x"])
-    assert (len(registry), registry.bytes) == (0, 0)

@@ -81,6 +81,13 @@ def test_a_wrong_number_of_metadatas_is_refused(wrapped):
         wrapped.add_texts(["a", "b"], [{}])
 
 
+def test_one_string_is_no_list_of_texts(wrapped, embeddings):
+    with pytest.raises(InputError, match="got one string"):
+        wrapped.add_texts("private")
+    with pytest.raises(InputError, match="got one string"):
+        ContextualVectorStore.from_texts("a", embeddings, store_cls=InMemoryVectorStore)
+
+
 # Documents without a context, or with half of one
 
 
@@ -131,15 +138,15 @@ def test_a_registry_too_small_is_made_up_for_by_a_whole_document(
     assert len(memory.store) == 10
 
 
-def test_chunks_changed_after_splitting_are_right_whole_and_refused_in_part(
-    wrapped, embeddings, chunks, held
+@pytest.mark.parametrize("count", [3, 5])
+def test_chunks_changed_after_splitting_are_refused_in_part_and_whole(
+    embeddings, registry, chunks, count
 ):
     chunks[1].page_content = "Other terms."
-    with pytest.raises(InputError, match="isn't what its document was split into"):
-        wrapped.add_documents(chunks[:3])
-    wrapped.add_documents(chunks[:5])
-    rows = embeddings.embed_contexts([[chunk.page_content for chunk in chunks[:5]]])[0]
-    assert np.allclose([vector for _, vector in held(wrapped.store)], rows, atol=0.02)
+    wrapped = ContextualVectorStore(FailsWhenTouched(embeddings), registry=registry)
+    with pytest.raises(InputError, match="isn't what its document was split into") as caught:
+        wrapped.add_documents(chunks[:count])
+    assert "Other" not in str(caught.value)
 
 
 def test_chunks_changed_after_splitting_can_be_stamped_again(
@@ -419,6 +426,30 @@ def test_from_documents_asks_which_store(embeddings):
         ContextualVectorStore.from_documents([], embeddings)
 
 
+async def test_a_builder_that_knows_no_ids_is_given_none(
+    embeddings, registry, chunks, held, truth, parents
+):
+    class Strict(InMemoryVectorStore):
+        def __init__(self, embedding, *, name):
+            super().__init__(embedding)
+
+        @classmethod
+        def from_texts(cls, texts, embedding, metadatas=None, **for_the_constructor):
+            store = cls(embedding, **for_the_constructor)
+            store.add_texts(texts, metadatas)
+            return store
+
+        @classmethod
+        async def afrom_texts(cls, texts, embedding, metadatas=None, **for_the_constructor):
+            return cls.from_texts(texts, embedding, metadatas, **for_the_constructor)
+
+    options = {"store_cls": Strict, "registry": registry, "name": "chunks"}
+    built = ContextualVectorStore.from_documents(chunks, embeddings, **options)
+    truth.check(parents, held(built.store))
+    built = await ContextualVectorStore.afrom_documents(chunks, embeddings, **options)
+    truth.check(parents, held(built.store))
+
+
 def test_from_documents_takes_ids_and_contexts(embeddings, registry, chunks):
     ids = [f"id {number}" for number in range(5)]
     built = ContextualVectorStore.from_documents(
@@ -494,19 +525,27 @@ def test_other_public_methods_are_the_inner_stores_unless_they_embed(embeddings,
         def compact(self):
             return "compacted"
 
-        def update_documents(self, ids, documents):
-            raise AssertionError
-
         def add_embeddings(self, pairs):
             return "added"
 
+        additions = aggregates = compact
+
     wrapped = ContextualVectorStore(Other(embeddings))
-    assert wrapped.compact() == "compacted"
+    assert wrapped.compact() == wrapped.additions() == wrapped.aggregates() == "compacted"
     assert wrapped.add_embeddings([]) == "added"
-    assert not hasattr(wrapped, "update_documents")
-    with pytest.raises(AttributeError, match=r"Hint: add_documents, or \.store\.update_documents"):
-        _ = wrapped.update_documents
     with pytest.raises(AttributeError):
         _ = wrapped._private
     with pytest.raises(AttributeError):
         _ = wrapped.nothing_like_it
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["add_images", "aadd_images", "update_documents", "aupdate_document", "upsert", "aupsert"],
+)
+def test_what_would_embed_without_context_is_not_passed_on(embeddings, name):
+    cls = type("Other", (InMemoryVectorStore,), {name: lambda *_: pytest.fail("was called")})
+    wrapped = ContextualVectorStore(cls(embeddings))
+    assert not hasattr(wrapped, name)
+    with pytest.raises(AttributeError, match=rf"Hint: add_documents, or \.store\.{name}"):
+        getattr(wrapped, name)

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("llama_index.core")
 pytest.importorskip("torch")
 
+import llama_index.core
 import naive
 from llama_index.core import Document
 from llama_index.core.node_parser import SentenceSplitter
@@ -142,3 +143,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
 @pytest.fixture
 def document_of() -> Callable[..., Document]:
     return document
+
+
+@pytest.fixture
+def vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let spawned workers find the splitter's vocabulary: unpickling it, they look nowhere else."""
+    folder = Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache"
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(folder))

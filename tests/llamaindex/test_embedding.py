@@ -12,18 +12,6 @@ import numpy as np
 import pytest
 from llama_index.core import Document
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.callbacks import (
-    CallbackManager,
-    CBEventType,
-    EventPayload,
-    LlamaDebugHandler,
-)
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.embedding import (
-    EmbeddingEndEvent,
-    EmbeddingStartEvent,
-)
 from llama_index.core.rate_limiter import BaseRateLimiter
 from llama_index.core.schema import MetadataMode, NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
@@ -34,7 +22,6 @@ from ctxembed import (
     DocumentTooLongError,
     Embedder,
     EmptyChunkError,
-    InputError,
     NonFiniteError,
     Settings,
 )
@@ -383,64 +370,6 @@ async def test_the_rate_limiter_is_asked_once_a_document(fake):
     given([node("a", "x"), node("b", "y"), node("c", "y")])
     await given.acall([node("a", "x")])
     assert Limiter.asked == 12
-
-
-class Recorder(BaseEventHandler):
-    events: list
-
-    @classmethod
-    def class_name(cls):
-        return "Recorder"
-
-    def handle(self, event, **_):
-        if isinstance(event, EmbeddingStartEvent | EmbeddingEndEvent):
-            self.events.append(event)
-
-
-@pytest.fixture
-def recorder():
-    dispatcher = get_dispatcher()
-    handler = Recorder(events=[])
-    dispatcher.add_event_handler(handler)
-    yield handler
-    dispatcher.event_handlers.remove(handler)
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-async def test_every_document_has_one_pair_of_events_with_the_stock_payloads(
-    fake, recorder, is_async
-):
-    debug = LlamaDebugHandler(print_trace_on_end=False)
-    given = ContextualEmbedding(
-        model_name="fake",
-        api_key="pplx-secret-2",
-        metadata_once=True,
-        callback_manager=CallbackManager([debug]),
-    )
-    nodes = [node("a", "x", 0, t="T"), node("b", "y", 0), node("c", "x", 1, t="T")]
-    await given.acall(nodes) if is_async else given(nodes)
-
-    starts = [each for each in recorder.events if isinstance(each, EmbeddingStartEvent)]
-    ends = [each for each in recorder.events if isinstance(each, EmbeddingEndEvent)]
-    assert [each.model_dict for each in starts] == [given.to_payload()] * 2
-    assert [each.chunks for each in ends] == [["a", "c"], ["b"]]
-    assert ends[0].embeddings == [nodes[0].embedding, nodes[2].embedding]
-    pairs = debug.get_event_pairs(CBEventType.EMBEDDING)
-    assert [pair[0].payload[EventPayload.SERIALIZED] for pair in pairs] == [given.to_payload()] * 2
-    assert [pair[1].payload[EventPayload.CHUNKS] for pair in pairs] == [["a", "c"], ["b"]]
-    assert pairs[1][1].payload[EventPayload.EMBEDDINGS] == [nodes[1].embedding]
-    seen = [*recorder.events, *(event.payload for pair in pairs for event in pair)]
-    assert "secret" not in repr(seen)
-
-
-def test_a_failed_call_ends_its_callbacks(fake):
-    debug = LlamaDebugHandler(print_trace_on_end=False)
-    given = ContextualEmbedding(model_name="fake", callback_manager=CallbackManager([debug]))
-    with pytest.raises(InputError):
-        given([node("a", "x"), node("", "y")])
-    pairs = debug.get_event_pairs(CBEventType.EMBEDDING)
-    assert [len(pair) for pair in pairs] == [2, 2]
-    assert any(EventPayload.EXCEPTION in (pair[1].payload or {}) for pair in pairs)
 
 
 def test_binary_and_raw_codes_can_be_had(embedding, contextual):

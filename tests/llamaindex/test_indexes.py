@@ -1,6 +1,16 @@
 """Indexes and retrievers: the rows in the vector store, for every document that went in."""
 
-from llama_index.core import PropertyGraphIndex, StorageContext, VectorStoreIndex
+import asyncio
+import logging
+
+import pytest
+from llama_index.core import (
+    PropertyGraphIndex,
+    Settings,
+    StorageContext,
+    VectorStoreIndex,
+    load_index_from_storage,
+)
 from llama_index.core.indices.property_graph import ImplicitPathExtractor
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import (
@@ -146,3 +156,68 @@ def test_a_property_graph_embeds_its_texts_alone(
     for chunk in chunks:
         text = f"title: {chunk.properties['title']}\n\n{chunk.text}"
         assert is_right(chunk.embedding, contextual([text])[0])
+
+
+def test_an_index_loaded_again_inserts_and_updates_right_with_its_transformations(
+    embedding, transformations, documents, document_of, check, tmp_path
+):
+    given = {"transformations": transformations, "embed_model": embedding}
+    index = VectorStoreIndex.from_documents(documents[:3], **given)
+    index.storage_context.persist(str(tmp_path))
+    again = load_index_from_storage(
+        StorageContext.from_defaults(persist_dir=str(tmp_path)), **given
+    )
+    check(stored(again), documents[:3])
+    again.insert(documents[3])
+    changed = document_of(1, f"{documents[1].text} And the bridge was never built.")
+    again.update_ref_doc(changed)
+    check(stored(again), [documents[0], changed, *documents[2:4]])
+    again.delete_ref_doc("tale-2", delete_from_docstore=True)
+    check(stored(again), [documents[0], changed, documents[3]])
+
+
+def test_an_index_loaded_without_them_embeds_alone_and_says_so(
+    embedding, parser, documents, contextual, is_right, caplog, tmp_path
+):
+    index = VectorStoreIndex.from_documents(
+        documents[:1], transformations=[parser, embedding], embed_model=embedding
+    )
+    index.storage_context.persist(str(tmp_path))
+    storage = StorageContext.from_defaults(persist_dir=str(tmp_path))
+    again = load_index_from_storage(
+        storage, embed_model=embedding.model_copy(deep=True), transformations=[parser]
+    )
+    with caplog.at_level(logging.WARNING):
+        again.insert(documents[1])
+    assert [m for m in caplog.messages if "without context" in m]
+    for node in parser(documents[1:2]):
+        (row,) = [row for key, text, row in stored(again) if (key, text) == ("tale-1", node.text)]
+        assert is_right(row, contextual([node.get_content("embed")])[0])
+
+
+@pytest.fixture
+def global_settings():
+    before = dict(vars(Settings))
+    yield Settings
+    vars(Settings).clear()
+    vars(Settings).update(before)
+
+
+@pytest.mark.parametrize("use_async", [False, True])
+def test_global_settings_are_enough(
+    embedding, transformations, documents, check, global_settings, use_async
+):
+    global_settings.embed_model = embedding
+    global_settings.transformations = transformations
+    index = VectorStoreIndex.from_documents(documents[:4], use_async=use_async)
+    index.insert(documents[4])
+    check(stored(index), documents[:5])
+    assert len(index.as_retriever(similarity_top_k=3).retrieve("Who crossed the river?")) == 3
+
+
+async def test_documents_inserted_at_once_are_each_right(
+    embedding, transformations, documents, check
+):
+    index = VectorStoreIndex([], transformations=transformations, embed_model=embedding)
+    await asyncio.gather(*map(index.ainsert, documents))
+    check(stored(index), documents)

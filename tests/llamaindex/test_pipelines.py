@@ -2,9 +2,7 @@
 
 import copy
 import random
-from pathlib import Path
 
-import llama_index.core
 import pytest
 from llama_index.core import Document
 from llama_index.core.extractors import BaseExtractor
@@ -14,7 +12,7 @@ from llama_index.core.schema import MetadataMode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
-from ctxembed import InputError
+from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed import ContextualEmbedding, ContextualNodeParser
 
 
@@ -176,7 +174,7 @@ CHANGES = [
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_changed_setting_is_never_answered_from_the_cache(
-    embedding, splitter, documents, change, steps
+    embedding, splitter, documents, change, steps, asked
 ):
     cache = IngestionCache()
 
@@ -190,9 +188,11 @@ def test_a_changed_setting_is_never_answered_from_the_cache(
     before = vectors(embedding, cache)
     changed = ContextualEmbedding.from_dict(embedding.to_dict() | change)
     after = vectors(changed, cache)
+    assert asked == [3, 3]
     assert after == vectors(changed, IngestionCache())
     assert after != before or change == {"encoding": "float"}
     assert vectors(embedding, cache) == before
+    assert asked == [3, 3, 3]
 
 
 def test_changed_weights_under_one_name_are_not_answered_from_the_cache(
@@ -225,13 +225,6 @@ def test_metadata_from_an_extractor_is_read(embedding, parser, documents, contex
     assert all(f"number: {len(n.text)}" in text for n, text in zip(nodes, texts, strict=True))
     right = contextual(texts)
     assert all(is_right(node.embedding, row) for node, row in zip(nodes, right, strict=True))
-
-
-@pytest.fixture
-def vocabulary(monkeypatch):
-    """Let spawned workers find the splitter's vocabulary: unpickling it, they look nowhere else."""
-    folder = Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache"
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(folder))
 
 
 # Threads and forks: LlamaIndex's async workers are forked from a process that has threads.
@@ -281,6 +274,20 @@ async def test_nodes_cut_across_workers_are_refused_with_the_reason(
     with pytest.raises(InputError, match="with num_workers, give documents") as info:
         await run(pipeline, is_async, nodes=nodes, num_workers=2)
     assert info.value.key in {document.id_ for document in documents}
+
+
+@with_workers
+@both
+async def test_a_parser_that_workers_cannot_get_is_refused_and_not_replaced(
+    embedding, documents, is_async
+):
+    class Local(SentenceSplitter):
+        pass
+
+    parser = ContextualNodeParser(inner=Local(chunk_size=32, chunk_overlap=0))
+    pipeline = IngestionPipeline(transformations=[parser, embedding])
+    with pytest.raises(ConfigurationError, match=r"inner \(Local\) can't be pickled"):
+        await run(pipeline, is_async, documents=documents, num_workers=2)
 
 
 @with_workers

@@ -12,7 +12,7 @@ from llama_index.core.node_parser import (
     SentenceSplitter,
     get_leaf_nodes,
 )
-from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.schema import IndexNode, NodeRelationship, RelatedNodeInfo, TextNode
 
 from ctxembed import InputError
 from llama_index.embeddings.ctxembed import ContextualNodeParser
@@ -95,17 +95,12 @@ def test_leaves_alone_are_siblings_in_the_order_given(long_document):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nodes_split_twice_are_in_document_order(seed):
-    text = "\n\n".join(
-        f"# Part {part}\n\n" + " ".join(f"Sentence {n} of part {part} here." for n in range(5))
-        for part in range(4)
-    )
-    sections = MarkdownNodeParser()([Document(text=text, id_="m")])
+def test_nodes_split_twice_are_in_document_order(seed, sections):
     nodes = SentenceSplitter(chunk_size=16, chunk_overlap=0)(sections)
     assert len({each.start_char_idx for each in nodes}) < len(nodes)
     shuffled = random.Random(seed).sample(nodes, len(nodes))
     (level,) = levels(shuffled)
-    assert " ".join(level).split() == text.split()
+    assert " ".join(level).split() == " ".join(each.text for each in sections).split()
 
 
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 50)), max_size=20))
@@ -121,6 +116,75 @@ def test_every_node_is_in_one_group_and_order_is_that_of_offsets(items):
     assert len(groups) == sum(key is None for key, _ in items) + len(
         {k for k, _ in items} - {None}
     )
+
+
+IDS = st.sampled_from(["0", "1", "2", "3", "gone"])
+LINKS = st.dictionaries(st.sampled_from(["previous", "next", "parent"]), IDS)
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), IDS, LINKS), max_size=10))
+def test_no_node_is_lost_whatever_the_links_and_ids_say(items):
+    nodes = [node(id_, key, place, **links) for place, (key, id_, links) in enumerate(items)]
+    for groups in (sibling_groups(nodes), sibling_groups(nodes, parsed=True)):
+        together = [each for group in groups for each in group.nodes]
+        assert sorted(map(id, together)) == sorted(map(id, nodes))
+
+
+@pytest.fixture
+def sections():
+    parts = (
+        f"# Part {part}\n\n" + " ".join(f"Sentence {n} of part {part} here." for n in range(5))
+        for part in range(4)
+    )
+    return MarkdownNodeParser()([Document(text="\n\n".join(parts), id_="m")])
+
+
+class ByPart(SentenceSplitter):
+    """Counts offsets from the start of what it splits, and links nothing."""
+
+    def get_nodes_from_documents(self, documents, **_):
+        nodes = []
+        for each in documents:
+            parts = self.split_text(each.text)
+            nodes += [node(part, each.ref_doc_id, each.text.index(part)) for part in parts]
+        return nodes
+
+
+def test_nodes_just_parsed_stay_in_their_order_though_offsets_start_anew(sections):
+    nodes = ContextualNodeParser(inner=ByPart(chunk_size=16, chunk_overlap=0))(sections)
+    starts = [each.start_char_idx for each in nodes]
+    assert None not in starts
+    assert starts != sorted(starts)
+    assert [each.metadata["context_index"] for each in nodes] == [*range(len(nodes))]
+
+
+def with_tables():
+    """Return what a parser of tables gives: index nodes last, the tables themselves left out."""
+    names = ["before", "table 1", "its text 1", "table 2", "its text 2", "after"]
+    starts = [2, 40, None, 90, None, 0]
+    links = [
+        {"previous": previous, "next": following}
+        for previous, following in zip([None, *names[:-1]], [*names[1:], None], strict=True)
+    ]
+    made = [
+        node(name, "d", start, **each)
+        for name, start, each in zip(names, starts, links, strict=True)
+    ]
+    index = [
+        IndexNode.from_text_node(made[place], index_id=f"its text {number}")
+        for number, place in ((1, 1), (2, 3))
+    ]
+    return [made[0], made[5], *index]
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_index_nodes_in_the_place_of_tables_hold_a_document_together(parsed):
+    groups = sibling_groups(with_tables(), parsed=parsed)
+    check_complete(groups)
+    (group,) = groups
+    assert [each.text for each in group.nodes] == ["before", "table 1", "table 2", "after"]
+    with pytest.raises(InputError, match="neighbours of its nodes are not in this call"):
+        check_complete(sibling_groups(with_tables()[:3]))
 
 
 def split(documents, stamped):

@@ -94,3 +94,35 @@ def test_usage_is_what_the_tokenizer_counts(serve, model):
         separator = embedder.backend.spec.separator_tokens
     expected = sum(sum(each) + separator * (len(each) - 1) for each in counts)
     assert used["total_tokens"] == expected
+
+
+@pytest.mark.parametrize("dimensions", [192, 128, 133])
+@pytest.mark.parametrize("encoding", ["int8", "binary", "ubinary", "float"])
+def test_the_client_gets_the_codes_of_the_torch_backend(serve, pplx, encoding, dimensions):
+    """This project's client, this project's server, real weights, all the way."""
+    settings = Settings(model=pplx, dimensions=dimensions, encoding=encoding)
+    server = serve(opener=lambda: Embedder.open(Settings(model=pplx)))
+    with (
+        Embedder.open(settings) as direct,
+        Embedder.open(
+            model="pplx-embed-context-v1-0.6b",
+            backend="api",
+            base_url=server.url,
+            api_key="k",
+            dimensions=dimensions,
+            encoding=encoding,
+        ) as client,
+    ):
+        got = client.embed_documents(DOCUMENTS)
+        expected = direct.embed_documents(DOCUMENTS)
+        alone = [client.embed_documents([document])[0] for document in DOCUMENTS]
+        query = client.embed_query("When were ships back?")
+        wanted = direct.embed_query("When were ships back?")
+    form = {"float": "float", "int8": "base64_int8"}.get(encoding, "bits")
+    for found in (got, alone):
+        for one, rows in zip(found, expected, strict=True):
+            assert one.dtype == rows.dtype
+            both = [np.unpackbits(a, axis=1) if encoding == "ubinary" else a for a in (one, rows)]
+            check(*both, form)
+    assert query.dtype == wanted.dtype
+    assert (query == wanted).mean() > 0.99

@@ -28,10 +28,11 @@ def run():
         sys.exit(code)
 """
 SLOW = """
-import time
+import sys, time
 from ctxembed import Embedder, embedder
 from ctxembed.testing import FakeBackend
 def opened(settings, api_key=None):
+    sys.stderr.write(f"opened {{settings.model}} {{settings.device}} {{settings.dtype}}\\n")
     time.sleep({loading})
     return FakeBackend(fault=lambda batch: time.sleep({embedding}))
 embedder.open_backend = opened
@@ -193,3 +194,17 @@ def test_listening_beyond_this_machine_without_a_key_is_said(start, wait_until):
     wait_until(lambda: any("anyone who reaches" in line for line in process.lines))
     process.popen.terminate()
     process.end()
+
+
+def test_every_flag_has_its_effect(start, wait_until):
+    """Model, device and dtype reach the model, alias and key the clients, host and port the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    flags = "--model minilm --device cpu --dtype float32 --alias mine --alias another --api-key k"
+    process = start("--host", "127.0.0.1", "--port", port, *flags.split())
+    wait_until(lambda: is_ready(process), 60)
+    assert process.url == f"http://127.0.0.1:{port}"
+    assert "opened minilm cpu float32\n" in process.lines
+    models = httpx.get(f"{process.url}/v1/models", headers={"Authorization": "Bearer k"}).json()
+    assert {"mine", "another"} <= {model["id"] for model in models["data"]}
+    assert process.get("/v1/models").status_code == 401

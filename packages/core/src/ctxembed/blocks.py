@@ -211,6 +211,8 @@ def finish_block(block: Block, rows: Sequence[Outcome], recipe: Recipe) -> list[
 def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -> Array:
     """Return one row a chunk: from its window, from its pieces, or mixed with its independent row."""
     kind = np.float32 if recipe.form == "pooled" else np.int8
+    if len(found) == 1 and len(found[0][0].keep) == chunks and found[0][0].share == 1:
+        return found[0][1].astype(kind)
     contextual = np.zeros((chunks, recipe.width), kind)
     independent = np.zeros_like(contextual)
     has = np.zeros((2, chunks), bool)

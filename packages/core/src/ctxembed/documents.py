@@ -65,7 +65,7 @@ def sibling_fingerprint(chunks: Sequence[str]) -> str:
 
 def is_blank(chunk: str) -> bool:
     """Tell whether a chunk has nothing but whitespace."""
-    return not chunk.strip()
+    return not chunk or chunk.isspace()
 
 
 def check_document(

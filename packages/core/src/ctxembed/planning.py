@@ -141,6 +141,8 @@ def spans(
     """
     # starts[i] is where chunk i begins when the whole document is laid out with its separators
     starts = [0, *accumulate(count + separator_tokens for count in counts)]
+    if 0 < len(counts) and starts[-1] - separator_tokens <= window_tokens:
+        return [Span(0, len(counts), range(len(counts)))]
     borders = _borders(starts, len(counts), window_tokens, overlap_tokens, separator_tokens)
     best: list[tuple[float, int]] = [(-1, -1)] * len(counts)
     for number, (start, stop) in enumerate(borders):

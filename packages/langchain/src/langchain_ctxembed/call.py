@@ -13,6 +13,15 @@ from langchain_ctxembed.registry import ContextRegistry, Kept
 from langchain_ctxembed.replay import Replay
 
 
+class Rows(Kept[Array]):
+    """Rows of documents whose chunks come in several calls, the latest however large it is.
+
+    Were it forgotten, every slice of it would embed the whole of it again.
+    """
+
+    newest_stays = True
+
+
 class Call:
     """The chunks of one call, each to be given its row of a context that is embedded whole.
 
@@ -24,11 +33,11 @@ class Call:
         chunks: Sequence[Document],
         registry: ContextRegistry,
         ungrouped: Ungrouped,
-        kept: Kept[Array] | None = None,
+        kept: Rows | None = None,
     ) -> None:
         self._texts = [chunk.page_content for chunk in chunks]
         self._contexts = find_contexts(chunks, registry, ungrouped)
-        self._kept = Kept(0) if kept is None else kept
+        self._kept = Rows(0) if kept is None else kept
         documents = self._contexts.documents
         self._keys = {n: sibling_fingerprint(documents[n]) for n in self._contexts.partial}
         found = {number: self._kept.get(key) for number, key in self._keys.items()}

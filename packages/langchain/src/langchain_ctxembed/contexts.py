@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from langchain_core.documents import Document
@@ -33,7 +33,7 @@ class Contexts:
     `partial` has the numbers of those that the call itself holds only a part of.
     """
 
-    documents: list[list[str]]
+    documents: list[list[str]] = field(repr=False)
     positions: list[tuple[int, int]]
     partial: set[int]
 
@@ -64,6 +64,9 @@ def stamp_context(
     For chunks that were made, or changed, without `ContextualTextSplitter`. The siblings are
     registered, so that a store may be handed the chunks in slices. A source id that a chunk already
     has stays.
+
+    Raises:
+        InputError: a chunk has a `context_id` that isn't one of these, and would be lost.
     """
     chunks = list(chunks)
     texts = [chunk.page_content for chunk in chunks]
@@ -73,8 +76,15 @@ def stamp_context(
     registry.register(context, texts)
     stamped = []
     for index, chunk in enumerate(chunks):
+        if CONTEXT_ID in chunk.metadata and CONTEXT_SIZE not in chunk.metadata:
+            message = (
+                f"has a {CONTEXT_ID} of another kind. Hint: give that metadata key another name."
+            )
+            raise InputError(message, document=index, key=source_id)
         place = {CONTEXT_ID: context, CONTEXT_INDEX: index, CONTEXT_SIZE: len(chunks)}
         metadata = {source_id_key: source_id} | chunk.metadata | place
+        if metadata[source_id_key] in (None, ""):
+            metadata[source_id_key] = source_id
         stamped.append(chunk.model_copy(update={"metadata": metadata}))
     return stamped
 
@@ -82,10 +92,10 @@ def stamp_context(
 def find_contexts(
     chunks: Sequence[Document], registry: ContextRegistry, ungrouped: Ungrouped
 ) -> Contexts:
-    """Return the contexts of the chunks of a call, from the call where it has them whole.
+    """Return the contexts of the chunks of a call, as registered or as the call has them whole.
 
     Raises:
-        InputError: a context is neither whole in the call nor registered, or chunks contradict it.
+        InputError: a context is neither registered nor whole in the call, or chunks contradict it.
     """
     places = [_place(chunk, number, ungrouped) for number, chunk in enumerate(chunks)]
     parts: dict[Key, dict[int, int]] = {}
@@ -125,13 +135,17 @@ def _place(chunk: Document, number: int, ungrouped: Ungrouped) -> tuple[Key, int
 def _whole(
     key: Key, part: dict[int, int], chunks: Sequence[Document], registry: ContextRegistry
 ) -> list[str]:
-    """Return all siblings of a context: from the call, or as registered if the call fits in."""
+    """Return all siblings of a context: as registered if the call fits in, or from the call.
+
+    A whole document that isn't what was registered is refused as well: its chunks carry the id of
+    other siblings, by which `index()` would keep them when they are stale.
+    """
     context, size = str(key[0]), key[1]
     texts = {index: chunks[number].page_content for index, number in part.items()}
-    if len(texts) == size:
-        return [texts[index] for index in range(size)]
     first = min(part.values())
-    siblings = registry.get(context)
+    siblings = registry.get(context) if isinstance(key[0], str) else None
+    if siblings is None and len(texts) == size:
+        return [texts[index] for index in range(size)]
     if siblings is None:
         message = (
             f"the call has {len(texts)} of the {size} chunks of its document, and nobody here knows the "

@@ -10,8 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from ctxembed import Embedder, InputError, Settings, to_floats
 from ctxembed.encoding import Array
+from ctxembed.locks import ForkLock
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -35,27 +35,24 @@ KEY_NAMES = ["PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY"]
 
 
 class _Opened:
-    """The embedders that were opened, by what they were opened with: no part of the value.
-
-    A copy of the model shares it; a pickle or deep copy begins with none.
-    """
+    """The embedder once it is opened: no part of the value. A copy or pickle begins without."""
 
     def __init__(self) -> None:
         self.warned = False
-        self._lock = Lock()
-        self._found: dict[tuple[Settings, str | None], Embedder] = {}
+        self.embedder: Embedder | None = None
+        self._lock = ForkLock()
 
     def get(self, settings: Settings, key: str | None) -> Embedder:
         with self._lock:
-            if (settings, key) not in self._found:
-                self._found[settings, key] = Embedder.open(settings, api_key=key)
-            return self._found[settings, key]
+            if self.embedder is None:
+                self.embedder = Embedder.open(settings, api_key=key)
+            return self.embedder
 
     def close(self) -> None:
         with self._lock:
-            for embedder in self._found.values():
-                embedder.close()
-            self._found.clear()
+            embedder, self.embedder = self.embedder, None
+        if embedder is not None:
+            embedder.close()
 
     def __reduce__(self) -> tuple[type[_Opened], tuple[()]]:
         return _Opened, ()
@@ -70,8 +67,8 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     """Embeds texts, queries and whole documents; its fields are `ctxembed.Settings`.
 
     Light to make: weights load on first use, and are shared by all that ask for the same. May be
-    used from many threads and tasks, copied and pickled. A pickle holds no key: the process that
-    reads it takes the one of its own environment.
+    used from many threads and tasks, copied and pickled. A copy opens its own embedder, to be closed
+    by itself. A pickle holds no key: the process that reads it takes the one of its own environment.
 
     Vectors have length 1 unless `normalize=False`, so that a store ranks right by cosine, dot
     product and L2 alike.
@@ -116,13 +113,22 @@ class ContextualEmbeddings(BaseModel, Embeddings):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes a vector; loads no weights."""
-        return self.settings.fingerprint()
+        """Hash of everything that changes a vector; loads no weights.
+
+        Once the embedder is opened, that of the weights in use, whatever has become of their files.
+        """
+        opened = self._opened.embedder
+        return self.settings.fingerprint() if opened is None else opened.fingerprint
 
     @property
     def embedder(self) -> Embedder:
-        """The core's embedder, opened on first use."""
-        secret = self.api_key if self.backend == "api" else None
+        """The core's embedder, opened on first use.
+
+        Raises:
+            ConfigurationError: a key was given, not by the environment, that nothing would read.
+        """
+        used = self.backend == "api" or "api_key" in self.model_fields_set
+        secret = self.api_key if used else None
         key = None if secret is None else secret.get_secret_value()
         return self._opened.get(self.settings, key)
 
@@ -191,9 +197,16 @@ class ContextualEmbeddings(BaseModel, Embeddings):
             )
         return None
 
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._opened = _Opened()  # noqa: SLF001 - its own class
+        return copied
+
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+        values = state["__dict__"] | {"api_key": None}
+        given = state["__pydantic_fields_set__"] - {"api_key"}
+        return state | {"__dict__": values, "__pydantic_fields_set__": given}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         key = type(self).model_fields["api_key"].get_default(call_default_factory=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Lock
 
 import numpy as np
 
 from ctxembed import ConfigurationError, Settings, to_floats
 from ctxembed.encoding import Array
+from ctxembed.locks import ForkLock
 
 _ACTIVE: ContextVar[Replay | None] = ContextVar("ctxembed_replay", default=None)
 
@@ -36,10 +36,12 @@ class Replay:
         probes: bool = False,
     ) -> None:
         self._due = list(zip(texts, rows, strict=True))
+        self._total = len(self._due)
+        self._over = False
         self._settings = settings
         self._probes = probes
         self._taken = 0
-        self._lock = Lock()
+        self._lock = ForkLock()
 
     @staticmethod
     def active() -> Replay | None:
@@ -48,12 +50,19 @@ class Replay:
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        """Let `ContextualEmbeddings.embed_documents` answer from here, within the block."""
+        """Let `ContextualEmbeddings.embed_documents` answer from here, within the block.
+
+        Texts and rows are let go of at its end: connections and timers that a store made within keep
+        the context, and this object with it, for as long as they live.
+        """
         token = _ACTIVE.set(self)
         try:
             yield
         finally:
             _ACTIVE.reset(token)
+            with self._lock:
+                self._over = True
+                self._due.clear()
 
     def take(self, texts: Sequence[str], settings: Settings) -> list[list[float]] | None:
         """Return the vectors of the texts if they are due, None for a probe.
@@ -67,6 +76,12 @@ class Replay:
             )
             raise ConfigurationError(message)
         with self._lock:
+            if self._over:
+                message = (
+                    "a write to a store is over, and something that it left running embeds texts. "
+                    "Hint: this store can't be wrapped, take another."
+                )
+                raise ConfigurationError(message)
             due = self._due[self._taken : self._taken + len(texts)]
             if [text for text, _ in due] == list(texts):
                 self._taken += len(due)
@@ -74,7 +89,7 @@ class Replay:
             if self._probes and not self._taken and self._is_probe(texts):
                 return None
         message = (
-            f"after {self._taken} of {len(self._due)} texts the store asked for another than the next: "
+            f"after {self._taken} of {self._total} texts the store asked for another than the next: "
             "it drops, changes or reorders texts. Hint: this store can't be wrapped, take another."
         )
         raise ConfigurationError(message)
@@ -82,13 +97,13 @@ class Replay:
     @property
     def left(self) -> int:
         """How many rows nobody has asked for."""
-        return len(self._due) - self._taken
+        return self._total - self._taken
 
     def leftover(self, *, undone: bool) -> ConfigurationError:
         """Return the error for a write that ended before all rows were taken."""
         rows = "were deleted again" if undone else "couldn't be deleted: do it by hand"
         return ConfigurationError(
-            f"the store asked for {self._taken} of {len(self._due)} vectors: it drops texts, or embeds "
+            f"the store asked for {self._taken} of {self._total} vectors: it drops texts, or embeds "
             f"in threads of its own. The rows that it wrote {rows}. "
             "Hint: this store can't be wrapped, take another."
         )

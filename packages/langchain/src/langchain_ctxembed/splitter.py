@@ -6,12 +6,13 @@ Where texts are cut is the inner splitter's business; what belongs together is d
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from ctxembed import sibling_fingerprint
+from ctxembed import InputError, sibling_fingerprint
 from langchain_ctxembed.contexts import stamp_context
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.keys import SOURCE_ID
@@ -41,8 +42,8 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             up one context, in order: the pages of a file, say. Without it, or for a document
             without the key, every document is a context of its own.
         source_id_key: The metadata key that stays the same when a document is edited. Where it
-            isn't set, it gets the value of `context_by`, the metadata's `source`, the document's
-            id, or a hash of its text: the first of these that there is.
+            isn't set, or empty, it gets the value of `context_by`, the metadata's `source`, the
+            document's id, or a hash of its text: the first of these that there is.
         registry: Where siblings are registered.
     """
 
@@ -65,10 +66,15 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return the stamped chunks, context by context, in the order of the documents."""
-        contexts: dict[Hashable, list[Document]] = {}
+        contexts: dict[tuple[bool, Hashable], list[Document]] = {}
         for number, document in enumerate(documents):
             key = self._context(document)
-            contexts.setdefault((number,) if key is None else key, []).append(document)
+            if not _is_hashable(key):
+                kind = type(key).__name__
+                message = f"what it is to be joined by is a {kind}. Hint: text or a number."
+                raise InputError(message, document=number)
+            alone = key is None
+            contexts.setdefault((alone, number if alone else key), []).append(document)
         fingerprint = None if self._embeddings is None else self._embeddings.fingerprint
         return [
             chunk
@@ -99,23 +105,38 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         return None if self._context_by is None else document.metadata.get(self._context_by)
 
     def _source_id(self, document: Document) -> str:
-        known = (self._context(document), document.metadata.get(_SOURCE), document.id)
+        given = document.metadata
+        known = (
+            given.get(self._source_id_key),
+            self._context(document),
+            given.get(_SOURCE),
+            document.id,
+        )
         for value in known:
             if value is not None and value != "":
                 return str(value)
         return sibling_fingerprint([document.page_content])
 
 
-def _default_splitter(embeddings: ContextualEmbeddings | None) -> BaseDocumentTransformer:
-    def count(text: str) -> int:
-        if embeddings is None:
-            return -(-len(text) // _CHARACTERS_A_TOKEN)
-        return embeddings.embedder.backend.tokenize([text])[0].count
+def _is_hashable(key: object) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
+
+def _count(embeddings: ContextualEmbeddings | None, text: str) -> int:
+    if embeddings is None:
+        return -(-len(text) // _CHARACTERS_A_TOKEN)
+    return embeddings.embedder.backend.tokenize([text])[0].count
+
+
+def _default_splitter(embeddings: ContextualEmbeddings | None) -> BaseDocumentTransformer:
     return RecursiveCharacterTextSplitter(
         separators=["\n\n", "\n", ". ", "? ", "! ", " ", ""],
         keep_separator="end",
         chunk_size=CHUNK_TOKENS,
         chunk_overlap=0,
-        length_function=count,
+        length_function=partial(_count, embeddings),
     )

@@ -6,7 +6,9 @@ contexts are embedded whole and replayed into the store. Searching and deleting 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from inspect import signature
 from typing import Any, Self
 from uuid import uuid4
 
@@ -15,17 +17,16 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from ctxembed import ConfigurationError, InputError
-from ctxembed.encoding import Array
-from langchain_ctxembed.call import Call
+from langchain_ctxembed.call import Call, Rows
 from langchain_ctxembed.contexts import Ungrouped
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.registry import REGISTRY, ContextRegistry, Kept
+from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.replay import Replay
 
 KEPT_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
 
-_WRITERS = ("add", "update", "upsert")
+_WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
 
 
@@ -73,7 +74,7 @@ class ContextualVectorStore(VectorStore):
         self.store = store
         self._ungrouped = ungrouped
         self._registry = registry
-        self._kept: Kept[Array] = Kept(KEPT_BYTES)
+        self._kept = Rows(KEPT_BYTES)
 
     @property
     def embeddings(self) -> ContextualEmbeddings:
@@ -152,9 +153,11 @@ class ContextualVectorStore(VectorStore):
         call = Call(_documents(texts, metadatas), registry, ungrouped)
         call.embed(embeddings.embedder)
         replay = call.replay(embeddings.settings, probes=True)
-        known = _given_or_new(ids, len(texts))
+        known = _ids(ids, len(texts), build.from_texts)
         with replay.activate():
-            store = build.from_texts(texts, embeddings, metadatas=metadatas, ids=known, **kwargs)
+            store = build.from_texts(
+                texts, embeddings, metadatas=metadatas, **_named(known), **kwargs
+            )
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if replay.left:
             wrapped._take_back(replay, known)
@@ -178,10 +181,10 @@ class ContextualVectorStore(VectorStore):
         call = Call(_documents(texts, metadatas), registry, ungrouped)
         await call.aembed(await embeddings.aembedder())
         replay = call.replay(embeddings.settings, probes=True)
-        known = _given_or_new(ids, len(texts))
+        known = _ids(ids, len(texts), build.from_texts)
         with replay.activate():
             store = await build.afrom_texts(
-                texts, embeddings, metadatas=metadatas, ids=known, **kwargs
+                texts, embeddings, metadatas=metadatas, **_named(known), **kwargs
             )
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if replay.left:
@@ -211,7 +214,7 @@ class ContextualVectorStore(VectorStore):
         """Return what only the inner store has, unless it would embed without context."""
         if name.startswith("_") or name == "store":
             raise AttributeError(name)
-        if name not in _OWN_VECTORS and name.removeprefix("a").startswith(_WRITERS):
+        if name not in _OWN_VECTORS and _WRITERS.fullmatch(name):
             message = f"{name} would embed without context. Hint: add_documents, or .store.{name}"
             raise AttributeError(message)
         return getattr(self.store, name)
@@ -250,6 +253,8 @@ def _store_class(store_cls: type[VectorStore] | None) -> type[VectorStore]:
 
 
 def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+    if isinstance(texts, str):
+        raise InputError("got one string. Hint: a list of texts.")
     texts = list(texts)
     metadatas = metadatas or [{} for _ in texts]
     if len(metadatas) != len(texts):
@@ -261,9 +266,19 @@ def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None)
     ]
 
 
-def _given_or_new(ids: Sequence[str | None] | None, count: int) -> list[str]:
-    """Return an id for every chunk: what is written must be found again to be taken back."""
+def _ids(ids: Sequence[str | None] | None, count: int, build: Callable[..., object]) -> list[str]:
+    """Return an id for every chunk: what is written must be found again to be taken back.
+
+    None are made up for a store whose builder doesn't name `ids`: it might hand them to no one who
+    takes them.
+    """
+    if not ids and "ids" not in signature(build).parameters:
+        return []
     return [id_ or str(uuid4()) for id_ in ids or [None] * count]
+
+
+def _named(ids: list[str]) -> dict[str, list[str]]:
+    return {"ids": ids} if ids else {}
 
 
 def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:

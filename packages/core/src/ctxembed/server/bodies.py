@@ -17,6 +17,9 @@ T = TypeVar("T")
 BODIES_UNDER_WAY = 16
 """Largest bodies that may be held at once."""
 
+LONGEST_BODY = 60.0
+"""Seconds that a body may take to arrive."""
+
 
 class Bodies:
     """Reads bodies of `most` bytes at the most, and refuses one more where too many are held."""
@@ -33,17 +36,26 @@ class Bodies:
             raise self._too_large()
         body = bytearray()
         try:
-            async for part in request.stream():
-                body += part
-                self._held += len(part)
-                if len(body) > self._most:
-                    raise self._too_large()
-                if self._held > BODIES_UNDER_WAY * self._most:
-                    message = "too many requests at once. Try again in a while."
-                    raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": "1"})
+            try:
+                async with asyncio.timeout(LONGEST_BODY):
+                    await self._fill(body, request)
+            except TimeoutError:
+                message = f"the body took more than {LONGEST_BODY:g} s to arrive."
+                close = {"Connection": "close"}
+                raise Refusal(HTTPStatus.REQUEST_TIMEOUT, message, close) from None
             yield body
         finally:
             self._held -= len(body)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        async for part in request.stream():
+            body += part
+            self._held += len(part)
+            if len(body) > self._most:
+                raise self._too_large()
+            if self._held > BODIES_UNDER_WAY * self._most:
+                message = "too many requests at once. Try again in a while."
+                raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, {"Retry-After": "1"})
 
     def _too_large(self) -> Refusal:
         message = f"the body has more than {self._most:,} bytes."

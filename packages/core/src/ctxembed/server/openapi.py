@@ -26,6 +26,7 @@ _RESPONSES: tuple[type[BaseModel], ...] = (
 _REASONS = {
     400: "The model has another name, or the input is empty or too long.",
     401: "The key is missing or wrong.",
+    408: "The body took too long to arrive.",
     413: "The body is too large.",
     429: "The queue is full; `Retry-After` says when to try again.",
     500: "The model failed.",
@@ -64,7 +65,7 @@ def _paths(*, guarded: bool) -> dict[str, Any]:
     closed = (401,) if guarded else ()
     locks: dict[str, Any] = {"security": [{"key": []}]} if guarded else {}
     embed = locks | {
-        "responses": _refusals(400, *closed, 413, 429, 500, 503)
+        "responses": _refusals(400, *closed, 408, 413, 429, 500, 503)
         | {"422": _json("The body has the wrong shape.", schemas.SchemaErrorResponse)}
     }
     ready = _json("Still loading, or shutting down.", schemas.State)

@@ -1,6 +1,6 @@
 """Everything but success, in the shapes of the hosted API; never with text of a document.
 
-400, 401, 413, 429 and 5xx have an `error` body, a malformed request a list of `detail`.
+400, 401, 408, 413, 429 and 5xx have an `error` body, a malformed request a list of `detail`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _TYPES = {
     401: "invalid_api_key",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "request_too_large",
     429: "rate_limit_exceeded",
     503: "unavailable",

@@ -12,8 +12,8 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,9 +81,7 @@ class ApiBackend:
         self._path = wire.CONTEXTUAL_PATH if spec.contextual else wire.INDEPENDENT_PATH
         self._endpoint = endpoint
         self._tokenizer = _tokenizer(settings, spec)
-        self._loop = LoopThread("ctxembed-api")
-        self._client: Client | None = None
-        self._client_process = os.getpid()
+        self._loop = LoopThread("ctxembed-api", partial(Client, endpoint))
         self._lock = ForkLock()
         self._batch_tokens = min(
             settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens
@@ -108,6 +106,8 @@ class ApiBackend:
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its tokens: counted where a tokenizer is at hand, else estimated."""
+        if len(chunks) > 1:
+            self._loop.start()  # certificates are read while texts are counted
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(chunks)
         counts = [self._at_most(count) for count in estimate_tokens(chunks)]
@@ -115,7 +115,7 @@ class ApiBackend:
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return the rows of a batch, sent as one request; cancelled when the call is stopped."""
-        future = self._loop.submit(self._request(batch))
+        future = self._loop.submit(partial(self._request, batch))
         stopped = STOPPED.get()
         while True:
             try:
@@ -130,7 +130,7 @@ class ApiBackend:
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
-        future = self._loop.submit(self._request(batch))
+        future = self._loop.submit(partial(self._request, batch))
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -141,11 +141,6 @@ class ApiBackend:
 
     def close(self) -> None:
         """Cancel what is under way, and close the connections."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._client_process == os.getpid():
-            with suppress(BackendError, CancelledError):
-                self._loop.submit(client.close()).result()
         self._loop.close()
 
     def _at_most(self, estimate: int) -> int:
@@ -156,9 +151,7 @@ class ApiBackend:
     def __repr__(self) -> str:
         return f"ApiBackend({self._model!r}, {self._endpoint!r})"
 
-    async def _request(self, batch: Batch) -> list[Array]:
-        if self._client is None or self._client_process != os.getpid():
-            self._client, self._client_process = Client(self._endpoint), os.getpid()
+    async def _request(self, batch: Batch, client: Client) -> list[Array]:
         documents = [[chunk.text for chunk in window.chunks] for window in batch.windows]
         if batch.prefix is not None:
             documents = [[batch.prefix.text + first, *rest] for first, *rest in documents]
@@ -169,16 +162,19 @@ class ApiBackend:
             form=batch.form,
             dimensions=self._sent_dimensions,
         )
+        chunks = [len(window.chunks) for window in batch.windows]
+        width = self.spec.dimensions
+        most = wire.most_bytes(sum(chunks), form=batch.form, dimensions=width)
         try:
-            content = await self._client.post(self._path, body)
+            content = await client.post(self._path, body, most)
         except DocumentTooLongError as error:
             raise self._too_long(batch, error) from error.__cause__
         reply = wire.parse_reply(
             content,
-            [len(window.chunks) for window in batch.windows],
+            chunks,
             contextual=self.spec.contextual,
             form=batch.form,
-            dimensions=self.spec.dimensions,
+            dimensions=width,
         )
         self._count(batch, reply)
         return reply.rows

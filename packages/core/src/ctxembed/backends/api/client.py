@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 import tenacity
 
 from ctxembed.backends.api.pace import Pace
@@ -20,6 +21,7 @@ from ctxembed.errors import (
     ApiConnectionError,
     ApiError,
     ApiTimeoutError,
+    ConfigurationError,
     DocumentTooLongError,
     EmbedError,
     RateLimitError,
@@ -32,6 +34,8 @@ LOG = logging.getLogger(__name__)
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _TIMEOUTS_ALTOGETHER = 10
+_REASON_BYTES = 2**16
+"""What is read of an answer other than 2xx."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,28 +80,32 @@ class _Spent(tenacity.stop.stop_base):
 
 
 class Client:
-    """Posts bodies to one endpoint, many at once, all at one pace."""
+    """Posts bodies to one endpoint, many at once, all at one pace.
+
+    Raises:
+        ConfigurationError: the environment's proxy or certificates are unusable.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._pace = Pace(endpoint.concurrency)
-        self._http = httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {endpoint.api_key}",
-                "Content-Type": "application/json",
-                "X-Pplx-Integration": f"ctxembed/{VERSION}",
-            },
-            timeout=httpx.Timeout(endpoint.timeout),
-            limits=httpx.Limits(max_connections=endpoint.concurrency),
-        )
+        try:
+            self._http = _http_client(endpoint)
+        except (OSError, ValueError, httpx.InvalidURL, ImportError) as error:
+            # not the error's own words: a proxy's address may hold a password
+            message = (
+                f"no client for HTTP can be set up ({type(error).__name__}). Hint: check HTTP_PROXY, "
+                "HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+            )
+            raise ConfigurationError(message) from None
 
-    async def post(self, path: str, body: bytes) -> bytes:
-        """Return the content of a 2xx answer.
+    async def post(self, path: str, body: bytes, most: int) -> bytes:
+        """Return the content of a 2xx answer, which has `most` bytes at the most.
 
         Raises:
             ApiError: the last refusal, where trying again didn't help or isn't worth it.
             DocumentTooLongError: the server says that there are too many tokens.
-            ResponseError: the answer is no JSON.
+            ResponseError: the answer is no JSON, too large, or was cut each time.
         """
         endpoint = self._endpoint
         spent = _Spent(endpoint.timeout * _TIMEOUTS_ALTOGETHER)
@@ -112,26 +120,28 @@ class Client:
             async for attempt in attempts:
                 with attempt:
                     async with self._pace.turn() as began, spent:
-                        return await self._attempt(path, body, began)
+                        return await self._attempt(path, body, most, began)
         except _Again as again:
             raise again.error from again.__cause__
         raise AssertionError("unreachable")
 
-    async def _attempt(self, path: str, body: bytes, began: float) -> bytes:
+    async def _attempt(self, path: str, body: bytes, most: int, began: float) -> bytes:
+        url = f"{self._endpoint.base_url}{path}"
         try:
-            async with asyncio.timeout(self._endpoint.timeout):
-                reply = await self._http.post(f"{self._endpoint.base_url}{path}", content=body)
+            async with (
+                asyncio.timeout(self._endpoint.timeout),
+                self._http.stream("POST", url, content=body) as reply,
+            ):
+                if reply.is_success:
+                    self._pace.succeeded()
+                    return await _content(reply, most)
+                reason = await _reason(reply)
+        except (EmbedError, _Again):
+            raise
         except Exception as error:
             raise _Again(translated(error, self._endpoint)) from error
-        if reply.is_success:
-            self._pace.succeeded()
-            if "json" not in reply.headers.get("content-type", "json"):
-                kind = reply.headers["content-type"]
-                message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
-                raise ResponseError(message)
-            return reply.content
         key = self._endpoint.api_key
-        refusal = error_of(reply.status_code, reply.headers, reply.content, body, key)
+        refusal = error_of(reply.status_code, reply.headers, reason, body, key)
         too_long = isinstance(refusal, DocumentTooLongError)
         if too_long or not worth_repeating(reply.status_code, reply.headers):
             raise refusal
@@ -145,6 +155,61 @@ class Client:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def _http_client(endpoint: Endpoint) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        headers={
+            "Authorization": f"Bearer {endpoint.api_key}",
+            "Content-Type": "application/json",
+            "X-Pplx-Integration": f"ctxembed/{VERSION}",
+        },
+        timeout=httpx.Timeout(endpoint.timeout),
+        limits=httpx.Limits(max_connections=endpoint.concurrency),
+    )
+
+
+async def _content(reply: httpx.Response, most: int) -> bytes:
+    """Return the whole content of a 2xx answer, or raise what is wrong with it."""
+    kind = reply.headers.get("content-type", "json")
+    if "json" not in kind:
+        message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
+        raise ResponseError(message)
+    parts = []
+    size = 0
+    async for part in reply.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            message = (
+                f"the answer is larger than the {most:,} bytes that its vectors can have. Hint: is the "
+                "base URL the API's?"
+            )
+            raise ResponseError(message)
+    content = b"".join(parts)
+    told = reply.headers.keys() & {"content-length", "transfer-encoding"}
+    if not told and not _is_whole(content):
+        # the end of the connection is then all that says where the answer ends
+        raise _Again(ResponseError("the answer was cut: it is no whole JSON, and has no length."))
+    return content
+
+
+async def _reason(reply: httpx.Response) -> bytes:
+    """Return the beginning of an answer other than 2xx."""
+    content = bytearray()
+    async for part in reply.aiter_bytes():
+        content += part
+        if len(content) > _REASON_BYTES:
+            break
+    return bytes(content)
+
+
+def _is_whole(content: bytes) -> bool:
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def translated(error: Exception, endpoint: Endpoint) -> ApiError:

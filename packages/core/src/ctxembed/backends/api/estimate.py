@@ -16,37 +16,45 @@ NAME = "estimate-v1"
 OVERESTIMATE = 3
 """No script comes out more times too high than this."""
 
-_WORD = 0.8
-_LETTER = 0.11
-_OTHER_BYTE = 0.46
-_BLANK = 0.1
+# in hundredths of a token, so that sums are exact
+_WORD = 80
+_LETTER = 11
+_OTHER_BYTE = 46
+_BLANK = 10
+_ANY = 100  # digits, punctuation marks and control characters
+_TOGETHER = 128
+"""Texts whose letters are weighed at once: few enough for a processor's cache."""
 
-_LETTERS = np.zeros(256, bool)
-_LETTERS[ord("A") : ord("Z") + 1] = _LETTERS[ord("a") : ord("z") + 1] = True
-_WEIGHTS = np.ones(256, np.float32)  # digits, punctuation marks and control characters
-_WEIGHTS[_LETTERS] = _LETTER
+_WEIGHTS = bytearray([_ANY] * 128 + [_OTHER_BYTE] * 128)
 _WEIGHTS[ord(" ")] = _BLANK
-_WEIGHTS[128:] = _OTHER_BYTE
+_WEIGHTS[ord("A") : ord("Z") + 1] = _WEIGHTS[ord("a") : ord("z") + 1] = bytes([_LETTER] * 26)
 
 
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
     """Return an upper estimate of the tokens of each text.
 
     0.8 for a word and 0.11 for each of its letters; 1 for a digit, a punctuation mark or a line end;
-    0.1 for a blank, and 0.46 for every UTF-8 byte of other scripts. One pass over all texts at once.
+    0.1 for a blank, and 0.46 for every UTF-8 byte of other scripts.
 
     >>> estimate_tokens(["The company grew by 12 %.", ""])
     [10, 0]
     """
+    counts: list[int] = []
+    for start in range(0, len(texts), _TOGETHER):
+        counts += _estimates(texts[start : start + _TOGETHER])
+    return counts
+
+
+def _estimates(texts: Sequence[str]) -> list[int]:
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    # a line end after each text keeps words apart; its own token is taken off again
-    data = np.frombuffer(b"\n".join([*encoded, b""]), np.uint8)
-    if not data.size:
-        return []
-    letters = _LETTERS[data]
-    weights = _WEIGHTS[data]
-    weights[letters & ~np.concatenate([[False], letters[:-1]])] += _WORD
+    # a line end after each text keeps words apart; its own hundred is taken off again
+    data = b"\n".join([*encoded, b""])
+    weights = np.frombuffer(bytearray(data.translate(_WEIGHTS)), np.uint8)
+    letters = weights == _LETTER
+    starts_word = letters[1:] > letters[:-1]
+    weights[1:] += starts_word * np.uint8(_WORD)
+    weights[0] += letters[0] * np.uint8(_WORD)
     starts = np.cumsum([0, *(len(text) + 1 for text in encoded[:-1])])
-    sums = np.add.reduceat(weights, starts, dtype=np.float64) - 1
-    counts: list[int] = np.ceil(sums.round(3)).astype(int).tolist()
+    sums = np.add.reduceat(weights, starts, dtype=np.int64) - _ANY
+    counts: list[int] = (-(-sums // 100)).tolist()
     return counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,37 +33,31 @@ class Reply:
     cost: float | None
 
 
-class _Row(msgspec.Struct):
+class _Row(msgspec.Struct, gc=False):
     index: int
     embedding: bytes
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, gc=False):
     index: int
     data: list[_Row]
 
 
-class _Cost(msgspec.Struct):
-    total_cost: float | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    total_tokens: int | None = None
-    cost: _Cost | None = None
-
-
 class _Contextual(msgspec.Struct):
     data: list[_Document]
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class _Independent(msgspec.Struct):
     data: list[_Row]
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 T = TypeVar("T", _Row, _Document)
+
+_AROUND_ROWS = 2**16
+_AROUND_A_ROW = 512
+"""Bytes of an answer besides the vectors, far beyond what they are."""
 
 _CONTEXTUAL = msgspec.json.Decoder(_Contextual)
 _INDEPENDENT = msgspec.json.Decoder(_Independent)
@@ -86,6 +80,16 @@ def request_body(
     if dimensions is not None:
         body["dimensions"] = dimensions
     return msgspec.json.encode(body)
+
+
+def most_bytes(rows: int, *, form: Form, dimensions: int) -> int:
+    """Return the size beyond which no answer of so many rows is one: 4 times what they need.
+
+    >>> most_bytes(1, form="int8", dimensions=1024)
+    73056
+    """
+    row = 4 * -(-_row_bytes(form, dimensions) // 3)
+    return _AROUND_ROWS + 4 * rows * (row + _AROUND_A_ROW)
 
 
 def parse_reply(
@@ -117,9 +121,19 @@ def parse_reply(
         _decoded(_ordered(data, count, "chunks of a document"), form, dimensions)
         for data, count in zip(documents, chunks, strict=True)
     ]
-    used = usage or _Usage()
-    tokens = used.prompt_tokens if used.prompt_tokens is not None else used.total_tokens
-    return Reply(rows, tokens, used.cost.total_cost if used.cost else None)
+    tokens = _figure(usage, "prompt_tokens")
+    if tokens is None:
+        tokens = _figure(usage, "total_tokens")
+    cost = usage.get("cost") if isinstance(usage, dict) else None
+    return Reply(rows, None if tokens is None else int(tokens), _figure(cost, "total_cost"))
+
+
+def _figure(given: object, name: str) -> float | None:
+    """Return a figure of the server's, None where it is no such thing: vectors are good without."""
+    value = given.get(name) if isinstance(given, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return value
 
 
 def _ordered(items: list[T], count: int, what: str) -> list[T]:
@@ -134,7 +148,7 @@ def _ordered(items: list[T], count: int, what: str) -> list[T]:
 
 
 def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
-    size = dimensions if form == "int8" else -(-dimensions // 8)
+    size = _row_bytes(form, dimensions)
     for row in rows:
         if len(row.embedding) != size:
             message = (
@@ -149,3 +163,7 @@ def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
     packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
     bits = np.unpackbits(packed, axis=1, count=dimensions, bitorder="little")
     return np.where(bits == 1, np.int8(1), np.int8(-1))
+
+
+def _row_bytes(form: Form, dimensions: int) -> int:
+    return dimensions if form == "int8" else -(-dimensions // 8)

@@ -34,7 +34,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from llama_index.embeddings.ctxembed.events import embedding_events
+from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
 from llama_index.embeddings.ctxembed.opened import Opened
 from llama_index.embeddings.ctxembed.reading import Reading, read
 from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
@@ -116,6 +116,15 @@ class ContextualEmbedding(BaseEmbedding):
         _ = self.settings
         return self
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set a field, or raise and leave it as it was."""
+        before = dict(self.__dict__)
+        try:
+            super().__setattr__(name, value)
+        except Exception:  # pydantic itself keeps what a check of the whole refuses
+            self.__dict__.update(before)
+            raise
+
     @property
     def settings(self) -> Settings:
         """What the embedder is opened with."""
@@ -164,6 +173,7 @@ class ContextualEmbedding(BaseEmbedding):
             end(_set_embeddings(readings, arrays))
         return nodes
 
+    @dispatcher.span  # LlamaIndex itself sees to that of __call__
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Like calling it, without blocking the event loop."""
         if not nodes:
@@ -183,7 +193,7 @@ class ContextualEmbedding(BaseEmbedding):
         return nodes
 
     def close(self) -> None:
-        """Let go of weights and connections; the next use opens them anew."""
+        """Let go of weights and connections; the next use opens them anew, a call under way fails."""
         self._opened.close()
 
     def _read(self, nodes: Sequence[BaseNode]) -> list[Reading]:
@@ -232,8 +242,8 @@ class ContextualEmbedding(BaseEmbedding):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+        """Leave out the key. A copy is asked: LlamaIndex deletes what can't be pickled where it is."""
+        return BaseEmbedding.__getstate__(self.model_copy(update={"api_key": None}))
 
 
 def _set_embeddings(
@@ -256,7 +266,10 @@ def _named(readings: Sequence[Reading]) -> Iterator[None]:
         if error.document is not None:
             reading = readings[error.document]
             error.key = reading.key or reading.nodes[0].node_id
-            if error.chunk is not None and reading.header:
+            if error.chunk == 0 and reading.header:
+                error.chunk = None
+                error.args = (f"the metadata that its nodes share {error.message}",)
+            elif error.chunk is not None and reading.header:
                 error.chunk -= 1
         raise
 

@@ -11,10 +11,10 @@ from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, SentenceSplitter
 from llama_index.core.schema import BaseNode, Document
 
-from ctxembed import ConfigurationError
+from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
 from llama_index.embeddings.ctxembed.siblings import sibling_groups
-from llama_index.embeddings.ctxembed.stamp import remove_stamp, stamp
+from llama_index.embeddings.ctxembed.stamp import check_unclaimed, remove_stamp, stamp
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
@@ -112,11 +112,37 @@ class ContextualNodeParser(NodeParser):
     def _split(self, documents: Sequence[BaseNode], *, show_progress: bool) -> list[BaseNode]:
         payload: dict[str, Any] = {EventPayload.DOCUMENTS: documents}
         with self.callback_manager.event(CBEventType.NODE_PARSING, payload=payload) as event:
+            _check(documents)
             nodes = self.inner(documents, show_progress=show_progress)
             for node in nodes:
                 remove_stamp(node)
             fingerprint = "" if self.embed_model is None else self.embed_model.fingerprint
-            for group in sibling_groups(nodes):
+            for group in sibling_groups(nodes, parsed=True):
                 stamp(group.nodes, group.key or "", str(group.level), fingerprint)
             event.on_end(payload={EventPayload.NODES: nodes})
         return nodes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse to go without `inner`, in whose place another process would take the default.
+
+        A copy is asked: LlamaIndex deletes what can't be pickled where it is.
+        """
+        state = NodeParser.__getstate__(self.model_copy())
+        if "inner" not in state["__dict__"]:
+            kind = type(self.inner).__name__
+            message = f"inner ({kind}) can't be pickled, and worker processes need it."
+            raise ConfigurationError(f"{message} Hint: define it at the top level of a module.")
+        return state
+
+
+def _check(documents: Sequence[BaseNode]) -> None:
+    """Refuse two documents with one id, whose nodes LlamaIndex mixes up, and keys that are taken."""
+    seen: set[str] = set()
+    for document in documents:
+        check_unclaimed(document)
+        if document.node_id in seen:
+            message = (
+                "is the id of two documents in this call. Hint: give each its own, or join them."
+            )
+            raise InputError(message, key=document.node_id)
+        seen.add(document.node_id)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import Any
 
 from ctxembed import Embedder, Settings
+from ctxembed.locks import ForkLock
 
 
 class Opened:
@@ -16,7 +16,7 @@ class Opened:
 
     def __init__(self) -> None:
         self.warned = False
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._found: dict[tuple[Settings, str | None], Embedder] = {}
 
     def get(self, settings: Settings, api_key: str | None) -> Embedder:

@@ -11,7 +11,7 @@ from llama_index.core.schema import BaseNode, MetadataMode
 from ctxembed import to_floats
 from ctxembed.encoding import Array
 from llama_index.embeddings.ctxembed.siblings import Siblings
-from llama_index.embeddings.ctxembed.stamp import KEYS
+from llama_index.embeddings.ctxembed.stamp import stamp_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ def read(siblings: Siblings, mode: MetadataMode, *, metadata_once: bool) -> Read
     """
     nodes = siblings.nodes
     shared = _shared(nodes) if metadata_once else {}
-    told = {key: value for key, value in shared.items() if key not in KEYS}
+    told = {key: value for key, value in shared.items() if key not in stamp_keys(nodes[0])}
     header = nodes[0].model_copy(update={"metadata": told}).get_metadata_str(mode).strip()
-    texts = [_without(node, {*KEYS, *shared}).get_content(mode) for node in nodes]
+    texts = [_without(node, {*stamp_keys(node), *shared}).get_content(mode) for node in nodes]
     return Reading(siblings.key, nodes, header, texts)
 
 
 def _shared(nodes: Sequence[BaseNode]) -> dict[str, Any]:
-    """Return the metadata that all nodes have alike, also in who may read it."""
+    """Return the metadata that reads alike in all nodes, and may be read by the same in all."""
     first, *others = nodes
     return {
         key: value
@@ -57,9 +57,15 @@ def _shared(nodes: Sequence[BaseNode]) -> dict[str, Any]:
     }
 
 
-def _entry(node: BaseNode, key: str) -> tuple[bool, object, bool, bool]:
-    hidden = key in node.excluded_embed_metadata_keys, key in node.excluded_llm_metadata_keys
-    return key in node.metadata, node.metadata.get(key), *hidden
+def _entry(node: BaseNode, key: str) -> tuple[str, bool, bool] | None:
+    if key not in node.metadata:
+        return None
+    line = node.metadata_template.format(key=key, value=str(node.metadata[key]))
+    return (
+        line + node.metadata_separator,
+        key in node.excluded_embed_metadata_keys,
+        key in node.excluded_llm_metadata_keys,
+    )
 
 
 def _without(node: BaseNode, keys: Collection[str]) -> BaseNode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo
+from llama_index.core.schema import BaseNode, IndexNode, NodeRelationship, RelatedNodeInfo
 
 from ctxembed import InputError
 from llama_index.embeddings.ctxembed.stamp import read_stamp
@@ -29,8 +29,12 @@ class Siblings:
     nodes: list[BaseNode]
 
 
-def sibling_groups(nodes: Sequence[BaseNode]) -> list[Siblings]:
-    """Return the siblings among nodes, first seen first; a node without a source stands alone."""
+def sibling_groups(nodes: Sequence[BaseNode], *, parsed: bool = False) -> list[Siblings]:
+    """Return the siblings among nodes, first seen first; a node without a source stands alone.
+
+    Nodes just `parsed` are in document order but for what links say: a parser that splits parts of a
+    document counts offsets from the start of each.
+    """
     by_id = {node.node_id: node for node in nodes}
     found: dict[Hashable, Siblings] = {}
     for number, node in enumerate(nodes):
@@ -41,7 +45,12 @@ def sibling_groups(nodes: Sequence[BaseNode]) -> list[Siblings]:
         key: Hashable = number if owner is None else (owner, place)
         found.setdefault(key, Siblings(owner, level, [])).nodes.append(node)
     return [
-        Siblings(each.key, each.level, _in_order(each.nodes, by_id)) for each in found.values()
+        Siblings(
+            each.key,
+            each.level,
+            _along_links(each.nodes) if parsed else _in_order(each.nodes, by_id),
+        )
+        for each in found.values()
     ]
 
 
@@ -51,7 +60,9 @@ def check_complete(groups: Sequence[Siblings]) -> None:
     Raises:
         InputError: its `key` is the id of the document.
     """
-    here = {node.node_id for group in groups for node in group.nodes}
+    nodes = [node for group in groups for node in group.nodes]
+    here = {node.node_id for node in nodes}
+    here |= {node.index_id for node in nodes if isinstance(node, IndexNode)}
     for group in groups:
         stamps = [stamped for node in group.nodes if (stamped := read_stamp(node))]
         if not stamps:
@@ -115,22 +126,39 @@ def _offsets(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[int]:
 
 
 def _along_links(members: list[BaseNode]) -> list[BaseNode]:
-    """Return chains of PREVIOUS links in one piece each, in the order of their first nodes.
+    """Return chains of links in one piece each, in the order of their first nodes.
 
     Offsets of nodes that were split twice count from the start of the first split: only links tell
     their order.
     """
-    here = {node.node_id for node in members}
-    following = {_related(node, NodeRelationship.PREVIOUS): node for node in members}
+    before = _predecessors(members)
+    following = {before[id(node)]: node for node in members}
     ordered: list[BaseNode] = []
     for head in members:
-        if _related(head, NodeRelationship.PREVIOUS) in here:
+        if before[id(head)] is not None:
             continue
         node: BaseNode | None = head
         while node is not None and len(ordered) < len(members):
             ordered.append(node)
             node = following.get(node.node_id)
     return ordered if len({id(node) for node in ordered}) == len(members) else members
+
+
+def _predecessors(members: Sequence[BaseNode]) -> dict[int, str | None]:
+    """Return the id of the node before each, by the id of the object; None where it isn't here.
+
+    A node that isn't here still tells order where one is before it and another after it: parsers of
+    tables put an index node in the place of each table.
+    """
+    here = {node.node_id for node in members}
+    leading_to = {_related(node, NodeRelationship.NEXT): node.node_id for node in members}
+    found: dict[int, str | None] = {}
+    for node in members:
+        previous = _related(node, NodeRelationship.PREVIOUS)
+        if previous is not None and previous not in here:
+            previous = leading_to.get(previous)
+        found[id(node)] = previous
+    return found
 
 
 def _related(node: BaseNode, kind: NodeRelationship) -> str | None:

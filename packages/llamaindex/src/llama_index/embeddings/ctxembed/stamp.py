@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ctxembed import sibling_fingerprint
+from ctxembed import InputError, sibling_fingerprint
 
 CONTEXT_ID = "context_id"
 CONTEXT_INDEX = "context_index"
@@ -35,6 +35,23 @@ def read_stamp(node: BaseNode) -> Stamp | None:
     return None
 
 
+def stamp_keys(node: BaseNode) -> tuple[str, ...]:
+    """Return the metadata keys that are a stamp's: none where a node has none."""
+    return () if read_stamp(node) is None else KEYS
+
+
+def check_unclaimed(node: BaseNode) -> None:
+    """Refuse metadata of the user's own under the keys of a stamp.
+
+    Raises:
+        InputError: its `key` is the id of the node.
+    """
+    claimed = [key for key in KEYS if key in node.metadata]
+    if claimed and read_stamp(node) is None:
+        message = f"has metadata {claimed[0]!r}, which is written here. Hint: rename it."
+        raise InputError(message, key=node.node_id)
+
+
 def remove_stamp(node: BaseNode) -> None:
     """Take a stamp off, such as one inherited from a node that was split further."""
     if any(key in node.metadata for key in KEYS):
@@ -42,8 +59,12 @@ def remove_stamp(node: BaseNode) -> None:
 
 
 def stamp(members: Sequence[BaseNode], *origin: str) -> None:
-    """Write the hash of all siblings and of where they come from into each, with place and number."""
-    texts = [node.get_content(MetadataMode.ALL) for node in members]
+    """Write the hash of all siblings and of where they come from into each, with place and number.
+
+    What may be read of them counts too: caches don't see which metadata is excluded.
+    """
+    modes = (MetadataMode.ALL, MetadataMode.EMBED, MetadataMode.LLM)
+    texts = [node.get_content(mode) for node in members for mode in modes]
     context_id = sibling_fingerprint([*origin, *texts])
     for index, node in enumerate(members):
         node.metadata = {

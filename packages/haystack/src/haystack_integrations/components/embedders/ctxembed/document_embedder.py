@@ -11,7 +11,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 from tqdm.auto import tqdm
 
-from ctxembed import EmbedError, to_floats
+from ctxembed import ConfigurationError, EmbedError, to_floats
 from ctxembed.encoding import Array, Encoding
 from ctxembed.settings import (
     DEFAULT_MODEL,
@@ -22,13 +22,13 @@ from ctxembed.settings import (
     Pooling,
 )
 from haystack_integrations.components.embedders.ctxembed.opening import (
-    KEY_NAMES,
+    KEY,
     OpensEmbedder,
     usage_since,
 )
 from haystack_integrations.components.embedders.ctxembed.reports import (
     failure,
-    name_source,
+    naming,
     report_failed,
     report_gaps,
 )
@@ -36,6 +36,8 @@ from haystack_integrations.components.embedders.ctxembed.sources import (
     MissingGroup,
     Source,
     check_documents,
+    check_grouping,
+    refuse_errors,
     sources_of,
     text_of,
 )
@@ -71,7 +73,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         model: str = DEFAULT_MODEL,
         *,
         backend: BackendChoice = "auto",
-        api_key: Secret | None = Secret.from_env_var(KEY_NAMES, strict=False),  # noqa: B008 - frozen
+        api_key: Secret | None = KEY,
         revision: str | None = None,
         device: ComponentDevice | None = None,
         dtype: Dtype = "auto",
@@ -158,6 +160,9 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             The settings name something unknown, or what doesn't go together.
         """
         self._take(locals())
+        check_grouping(source_key, order_key, missing_group)
+        if isinstance(meta_fields_to_embed, str):
+            raise ConfigurationError("meta_fields_to_embed is a list of names, got one string.")
         self.source_key = source_key
         self.order_key = order_key
         self.missing_group = missing_group
@@ -215,7 +220,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         sources, texts = self._plan(documents)
         embedder = self._open()
         before = embedder.usage
-        try:
+        with naming(sources):
             if self.raise_on_failure:
                 outcomes: list[Array | EmbedError] = [
                     *embedder.embed_documents(texts, progress=self.progress_bar)
@@ -223,8 +228,6 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             else:
                 stream = embedder.stream(texts, errors="return")
                 outcomes = [*tqdm(stream, total=len(texts), disable=not self.progress_bar)]
-        except EmbedError as error:
-            raise name_source(error, sources) from error.__cause__
         return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -237,7 +240,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         sources, texts = self._plan(documents)
         embedder = await self._aopen()
         before = embedder.usage
-        try:
+        with naming(sources):
             if self.raise_on_failure:
                 outcomes: list[Array | EmbedError] = [
                     *await embedder.aembed_documents(texts, progress=self.progress_bar)
@@ -246,8 +249,6 @@ class ContextualDocumentEmbedder(OpensEmbedder):
                 stream = embedder.astream(texts, errors="return")
                 bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
                 outcomes = [outcome async for outcome in bar]
-        except EmbedError as error:
-            raise name_source(error, sources) from error.__cause__
         return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
     def _plan(self, documents: list[Document]) -> tuple[list[Source], list[list[str]]]:
@@ -258,6 +259,8 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             order_key=self.order_key,
             missing_group=self.missing_group,
         )
+        if self.raise_on_failure:
+            refuse_errors(sources)
         report_gaps(sources)
         texts = [
             [
@@ -265,6 +268,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
                 for number, position in enumerate(source.positions)
             ]
             for source in sources
+            if source.error is None
         ]
         return sources, texts
 
@@ -280,8 +284,9 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         usage: dict[str, Any],
     ) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
-        failed = []
-        for source, outcome in zip(sources, outcomes, strict=True):
+        failed = [failure(s, s.error, documents) for s in sources if s.error is not None]
+        embedded = [source for source in sources if source.error is None]
+        for source, outcome in zip(embedded, outcomes, strict=True):
             if isinstance(outcome, EmbedError):
                 failed.append(failure(source, outcome, documents))
             else:

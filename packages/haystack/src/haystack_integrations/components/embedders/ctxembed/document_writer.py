@@ -9,8 +9,9 @@ other ids, or keep them with vectors of a text that is no more.
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from typing import Any, Literal, Self, get_args
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
@@ -19,11 +20,17 @@ from ctxembed import ConfigurationError, InputError
 from haystack_integrations.components.embedders.ctxembed.sources import (
     MissingGroup,
     Source,
+    check_choice,
     check_documents,
+    check_grouping,
+    refuse_errors,
     sources_of,
 )
 
 Filters = dict[str, Any]
+Partial = Literal["error", "append"]
+_SOURCES_A_FILTER = 500
+"""Databases bound what one filter may list: SQLite, under Chroma, 32,766 values."""
 
 
 @component
@@ -60,7 +67,7 @@ class ContextualDocumentWriter:
         source_key: str = "source_id",
         order_key: str | None = "split_id",
         missing_group: MissingGroup = "single",
-        partial: Literal["error", "append"] = "error",
+        partial: Partial = "error",
     ) -> None:
         """Create the component.
 
@@ -75,8 +82,11 @@ class ContextualDocumentWriter:
         :param partial:
             A source without some of its chunks is an `"error"`. `"append"` writes what is there, checks
             no order and deletes nothing.
-        :raises ConfigurationError: The store can't filter or delete.
+        :raises ConfigurationError:
+            The store can't filter or delete, or a setting names something unknown.
         """
+        check_grouping(source_key, order_key, missing_group)
+        check_choice("partial", partial, get_args(Partial))
         self.document_store = document_store
         self.source_key = source_key
         self.order_key = order_key
@@ -126,19 +136,22 @@ class ContextualDocumentWriter:
             changed.
         :raises ConfigurationError: The store can't filter or delete.
         """
-        filters = self._check(documents)
+        keys = self._check(documents)
         if not documents:
-            return _counts(0, [])
+            return _counts(0, 0)
         store = self.document_store
+        filters = self._filters(keys)
+        spared = {document.id for document in documents}
         try:
-            former = store.filter_documents(filters) if filters else []
+            former = [store.filter_documents(each) for each in filters]
             written = store.write_documents(documents, policy=DuplicatePolicy.OVERWRITE)
-            stale = _stale(former, documents)
-            if stale:
+            while stale := self._stale(former, keys, spared):
                 store.delete_documents(stale)
+                spared.update(stale)
+                former = [store.filter_documents(each) for each in filters]
         except NotImplementedError as error:
             raise self._unable("filter_documents or delete_documents") from error
-        return _counts(written, stale)
+        return _counts(written, len(spared) - len(documents))
 
     @component.output_types(documents_written=int, documents_deleted=int)
     async def run_async(self, documents: list[Document]) -> dict[str, int]:
@@ -151,20 +164,23 @@ class ContextualDocumentWriter:
         names = ("filter_documents", "write_documents", "delete_documents")
         if not all(hasattr(store, f"{name}_async") for name in names):
             return await asyncio.to_thread(self.run, documents)
-        filters = self._check(documents)
+        keys = self._check(documents)
         if not documents:
-            return _counts(0, [])
+            return _counts(0, 0)
+        filters = self._filters(keys)
+        spared = {document.id for document in documents}
         try:
-            former = await store.filter_documents_async(filters) if filters else []
+            former = [await store.filter_documents_async(each) for each in filters]
             written = await store.write_documents_async(
                 documents, policy=DuplicatePolicy.OVERWRITE
             )
-            stale = _stale(former, documents)
-            if stale:
+            while stale := self._stale(former, keys, spared):
                 await store.delete_documents_async(stale)
+                spared.update(stale)
+                former = [await store.filter_documents_async(each) for each in filters]
         except NotImplementedError as error:
             raise self._unable("filter_documents or delete_documents") from error
-        return _counts(written, stale)
+        return _counts(written, len(spared) - len(documents))
 
     def close(self) -> None:
         """Let go of what the store holds, where it has something to close."""
@@ -176,8 +192,8 @@ class ContextualDocumentWriter:
         if hasattr(self.document_store, "close_async"):
             await self.document_store.close_async()
 
-    def _check(self, documents: list[Document]) -> Filters | None:
-        """Return the filter for the former rows of the sources, None where none may be deleted."""
+    def _check(self, documents: list[Document]) -> set[str | int]:
+        """Return the sources whose former rows are to go: none with `partial="append"`."""
         check_documents(documents, type(self).__name__)
         whole = self.partial == "error"
         sources = sources_of(
@@ -186,17 +202,36 @@ class ContextualDocumentWriter:
             order_key=self.order_key if whole else None,
             missing_group=self.missing_group,
         )
+        refuse_errors(sources)
         _check_rows(documents, self.source_key)
         for source in sources:
             _check_whole(source)
-        keys = [source.key for source in sources if source.key is not None]
-        return self._filters(keys) if whole and keys else None
+        return {source.key for source in sources if whole and source.key is not None}
 
-    def _filters(self, keys: Sequence[Hashable]) -> Filters:
+    def _filters(self, keys: Collection[str | int]) -> list[Filters]:
+        """Return filters that find the rows of sources; a store takes a list of one type only."""
         field = f"meta.{self.source_key}"
-        if len(keys) == 1:
-            return {"field": field, "operator": "==", "value": keys[0]}
-        return {"field": field, "operator": "in", "value": list(keys)}
+        found = []
+        for _, group in groupby(sorted(keys, key=_kind), key=_kind):
+            names = list(group)
+            found += [
+                {"field": field, "operator": "in", "value": names[n : n + _SOURCES_A_FILTER]}
+                for n in range(0, len(names), _SOURCES_A_FILTER)
+            ]
+        return found
+
+    def _stale(
+        self,
+        found: Iterable[Sequence[Document]],
+        keys: Collection[str | int],
+        spared: Collection[str],
+    ) -> list[str]:
+        """Return the ids of what a store found, without rows of other sources and spared ones.
+
+        Some stores compare words, or take no notice of a filter: what was found is no proof.
+        """
+        rows = (row for rows in found for row in rows if row.meta.get(self.source_key) in keys)
+        return [*dict.fromkeys(row.id for row in rows if row.id not in spared)]
 
     def _unable(self, method: str) -> ConfigurationError:
         return ConfigurationError(
@@ -235,13 +270,13 @@ def _check_whole(source: Source) -> None:
 
 
 def _name(document: Document, source_key: str) -> str:
-    return str(document.meta.get(source_key, document.id))
+    key = document.meta.get(source_key)
+    return document.id if key is None else str(key)
 
 
-def _stale(former: Sequence[Document], documents: Sequence[Document]) -> list[str]:
-    present = {document.id for document in documents}
-    return [document.id for document in former if document.id not in present]
+def _kind(key: str | int) -> str:
+    return type(key).__name__
 
 
-def _counts(written: int, stale: Sequence[str]) -> dict[str, int]:
-    return {"documents_written": written, "documents_deleted": len(stale)}
+def _counts(written: int, deleted: int) -> dict[str, int]:
+    return {"documents_written": written, "documents_deleted": deleted}

@@ -9,15 +9,17 @@ What is embedded, and what becomes of the vectors, is theirs.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
-from threading import Lock
 from typing import Any
 
 from haystack.utils import ComponentDevice, Secret
 
 from ctxembed import ConfigurationError, Embedder, Settings, Usage
+from ctxembed.locks import ForkLock
 
-KEY_NAMES = ["PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY"]
-"""Variables that may hold the key, the first one that is set."""
+KEY = Secret.from_env_var(
+    ["PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY"], strict=False
+)
+"""The key of a remote API: the first of these variables that is set."""
 
 
 class OpensEmbedder:
@@ -27,6 +29,8 @@ class OpensEmbedder:
         """Keep the settings among a constructor's parameters; their names are the same."""
         self.api_key: Secret | None = given["api_key"]
         self.device: ComponentDevice | None = given["device"]
+        _check_kind("api_key", self.api_key, Secret, 'Secret.from_env_var("THE_NAME")')
+        _check_kind("device", self.device, ComponentDevice, 'ComponentDevice.from_str("cuda:0")')
         values = {
             field.name: given[field.name] for field in fields(Settings) if field.name in given
         }
@@ -39,7 +43,15 @@ class OpensEmbedder:
             )
             raise ConfigurationError(message)
         self._embedder: Embedder | None = None
-        self._lock = Lock()
+        self._lock = ForkLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model out of a copy or a pickle, which opens it for itself."""
+        return vars(self) | {"_embedder": None, "_lock": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take a state, with a lock of its own."""
+        vars(self).update(state, _lock=ForkLock())
 
     def _given(self) -> dict[str, Any]:
         """Return the parameters that `_take` took, for `to_dict`."""
@@ -54,9 +66,17 @@ class OpensEmbedder:
             return embedder
 
     def _key(self) -> str | None:
-        """Return the key for a remote API, where one is set; nothing else ever sees it."""
-        remote = self.settings.backend == "api"
-        return self.api_key.resolve_value() if self.api_key and remote else None
+        """Return the key for a remote API; nothing else ever sees it.
+
+        No other account stands in for one whose variables aren't set.
+        """
+        if self.settings.backend != "api" or self.api_key is None:
+            return None
+        key = self.api_key.resolve_value()
+        if not key and self.api_key != KEY:
+            names = ", ".join(self.api_key.to_dict().get("env_vars", []))
+            raise ConfigurationError(f"api_key holds no key. Hint: set {names}.")
+        return key
 
     async def _aopen(self) -> Embedder:
         embedder = self._embedder
@@ -74,18 +94,21 @@ class OpensEmbedder:
 
     def close(self) -> None:
         """Let go of the model; the next run opens it again."""
-        if embedder := self._let_go():
+        with self._lock:
+            embedder, self._embedder = self._embedder, None
+        if embedder is not None:
             embedder.close()
 
     async def close_async(self) -> None:
         """Let go of the model without blocking the event loop."""
-        if embedder := self._let_go():
-            await embedder.aclose()
+        await asyncio.to_thread(self.close)
 
-    def _let_go(self) -> Embedder | None:
-        with self._lock:
-            embedder, self._embedder = self._embedder, None
-        return embedder
+
+def _check_kind(name: str, value: object, kind: type, example: str) -> None:
+    """Refuse another type without showing it: it may be a key, and would be serialised in clear."""
+    if value is not None and not isinstance(value, kind):
+        message = f"{name} is a {kind.__name__}, got {type(value).__name__}. Hint: {example}."
+        raise ConfigurationError(message)
 
 
 def usage_since(before: Usage, after: Usage) -> dict[str, Any]:

@@ -6,7 +6,8 @@
 No text of a document gets into any of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from haystack import Document, logging
@@ -56,11 +57,15 @@ def failure(source: Source, error: EmbedError, documents: Sequence[Document]) ->
     }
 
 
-def name_source(error: EmbedError, sources: Sequence[Source]) -> EmbedError:
+@contextmanager
+def naming(sources: Sequence[Source]) -> Iterator[None]:
     """Give an error the name of its source; it knows the number of the source in the call."""
-    if error.document is not None:
-        error.key = sources[error.document].name
-    if error.last_document is not None:
-        last = sources[error.last_document].name
-        error.add_note(f"Documents are counted by source: {error.key!r} to {last!r}.")
-    return error
+    try:
+        yield
+    except EmbedError as error:
+        if error.document is not None:
+            error.key = sources[error.document].name
+        if error.last_document is not None:
+            last = sources[error.last_document].name
+            error.add_note(f"Documents are counted by source: {error.key!r} to {last!r}.")
+        raise

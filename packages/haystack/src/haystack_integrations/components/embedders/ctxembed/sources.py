@@ -7,13 +7,13 @@ Pure functions over Haystack documents, shared by the embedder and the writer. P
 are the identity of a document: equal texts and equal ids never collapse.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard, get_args
 
 from haystack import Document
 
-from ctxembed import InputError, group
+from ctxembed import ConfigurationError, InputError, group
 
 MissingGroup = Literal["single", "error"]
 
@@ -23,13 +23,36 @@ class Source:
     """The chunks of one source, as positions in the call, in the order of the source.
 
     `key` is None for a document that stands alone, and `name` is then its id. `problem` says what is
-    wrong with the places of the chunks, None where they run from 0 without gaps.
+    wrong with the places of the chunks, None where they run from 0 without gaps. With an `error` the
+    source can't be put together at all.
     """
 
-    key: Hashable
+    key: str | int | None
     name: str
     positions: list[int]
-    problem: str | None
+    problem: str | None = None
+    error: InputError | None = None
+
+
+def check_grouping(source_key: str, order_key: str | None, missing_group: str) -> None:
+    """Refuse settings that would leave every document alone, or mean nothing."""
+    check_choice("missing_group", missing_group, get_args(MissingGroup))
+    for name, field in (("source_key", source_key), ("order_key", order_key)):
+        if name == "order_key" and field is None:
+            continue
+        if not isinstance(field, str) or not field or "." in field:
+            message = (
+                f"{name} names one field of meta, got {field!r}. Hint: "
+                'source_key="file_path", without "meta." and without a path into a field.'
+            )
+            raise ConfigurationError(message)
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is not one of the choices of a parameter."""
+    if value not in choices:
+        message = f"{name} is one of {', '.join(map(repr, choices))}, got {value!r}."
+        raise ConfigurationError(message)
 
 
 def sources_of(
@@ -39,20 +62,33 @@ def sources_of(
     order_key: str | None,
     missing_group: MissingGroup,
 ) -> list[Source]:
-    """Return the sources in first-seen order.
+    """Return the sources in first-seen order; what can't be put together has its error.
 
-    :raises InputError: a source that can't be a key, places that can't be compared, or with
-        `missing_group="error"` a document without a source.
+    That is a source that is no name, places that can't be compared, or with `missing_group="error"` a
+    document without a source.
     """
-    keys = [_key_of(document, source_key, missing_group) for document in documents]
+    errors = [_key_error(document, source_key, missing_group) for document in documents]
+    keys = [
+        None if error else document.meta.get(source_key)
+        for document, error in zip(documents, errors, strict=True)
+    ]
     groups = group((key, "") for key in keys)
     members: list[list[int]] = [[] for _ in groups.keys]
     for position, (number, _) in enumerate(groups.positions):
         members[number].append(position)
     return [
-        _in_order(key, positions, documents, order_key)
-        for key, positions in zip(groups.keys, members, strict=True)
+        Source(None, documents[first].id, [first, *others], error=errors[first])
+        if keys[first] is None
+        else _in_order(keys[first], [first, *others], documents, order_key)
+        for first, *others in members
     ]
+
+
+def refuse_errors(sources: Iterable[Source]) -> None:
+    """Raise the error of the first source that has one."""
+    for source in sources:
+        if source.error is not None:
+            raise source.error
 
 
 def check_documents(documents: object, component: str) -> None:
@@ -72,46 +108,58 @@ def text_of(
     return prefix + body + suffix if body.strip() else ""
 
 
-def _key_of(document: Document, source_key: str, missing_group: MissingGroup) -> Hashable:
+def _key_error(
+    document: Document, source_key: str, missing_group: MissingGroup
+) -> InputError | None:
     key = document.meta.get(source_key)
     if key is None and missing_group == "error":
         message = (
             f"has no meta[{source_key!r}], so its siblings are unknown. Hint: a splitter sets "
             'source_id; missing_group="single" lets such documents stand alone.'
         )
-        raise InputError(message, key=document.id)
-    if not isinstance(key, Hashable):
-        message = (
-            f"meta[{source_key!r}] is a {type(key).__name__}. Hint: name a source by a string."
-        )
-        raise InputError(message, key=document.id)
-    return key
+        return InputError(message, key=document.id)
+    if key is None or (isinstance(key, str | int) and not isinstance(key, bool)):
+        return None
+    message = (
+        f"meta[{source_key!r}] is a {type(key).__name__}. Hint: name a source by a string or a whole "
+        "number."
+    )
+    return InputError(message, key=document.id)
 
 
 def _in_order(
-    key: Hashable, positions: list[int], documents: Sequence[Document], order_key: str | None
+    key: str | int, positions: list[int], documents: Sequence[Document], order_key: str | None
 ) -> Source:
-    if key is None:
-        return Source(None, documents[positions[0]].id, positions, None)
     if order_key is None:
-        return Source(key, str(key), positions, None)
+        return Source(key, str(key), positions)
     places = [documents[position].meta.get(order_key) for position in positions]
     if all(place is None for place in places):
-        return Source(key, str(key), positions, f"no chunk has a {order_key}")
-    numbers = [_number(place, key, order_key) for place in places]
+        problem = f"no chunk has a {order_key} (order_key=None takes them as they come)"
+        return Source(key, str(key), positions, problem)
+    numbers = [place for place in places if _is_number(place)]
+    if len(numbers) < len(places):
+        return Source(key, str(key), positions, error=_place_error(places, key, order_key))
     order = sorted(range(len(numbers)), key=numbers.__getitem__)
     problem = _problem([numbers[n] for n in order], order_key)
     return Source(key, str(key), [positions[n] for n in order], problem)
 
 
-def _number(place: object, key: Hashable, order_key: str) -> float:
-    if isinstance(place, int | float) and not isinstance(place, bool):
-        return place
+def _is_number(place: object) -> TypeGuard[float]:
+    number = isinstance(place, int | float) and not isinstance(place, bool)
+    return number and place == place  # noqa: PLR0124 - NaN is not equal to itself
+
+
+def _place_error(places: Sequence[object], key: str | int, order_key: str) -> InputError:
+    kind = next(
+        "NaN" if isinstance(place, float) else type(place).__name__
+        for place in places
+        if not _is_number(place)
+    )
     message = (
-        f"{order_key} is a number for every chunk of a source, got {type(place).__name__}. Hint: "
+        f"{order_key} is a number for every chunk of a source, got {kind}. Hint: "
         "order_key names the field that counts the chunks; order_key=None takes them as they come."
     )
-    raise InputError(message, key=str(key))
+    return InputError(message, key=str(key))
 
 
 def _problem(places: Sequence[float], order_key: str) -> str | None:

@@ -19,7 +19,7 @@ from ctxembed.settings import (
     Pooling,
 )
 from haystack_integrations.components.embedders.ctxembed.opening import (
-    KEY_NAMES,
+    KEY,
     OpensEmbedder,
     usage_since,
 )
@@ -48,7 +48,7 @@ class ContextualTextEmbedder(OpensEmbedder):
         model: str = DEFAULT_MODEL,
         *,
         backend: BackendChoice = "auto",
-        api_key: Secret | None = Secret.from_env_var(KEY_NAMES, strict=False),  # noqa: B008 - frozen
+        api_key: Secret | None = KEY,
         revision: str | None = None,
         device: ComponentDevice | None = None,
         dtype: Dtype = "auto",
