@@ -77,7 +77,7 @@ def sources_of(
     for position, (number, _) in enumerate(groups.positions):
         members[number].append(position)
     return [
-        Source(None, documents[first].id, [first, *others], error=errors[first])
+        _alone(documents[first], first, source_key, order_key, errors[first])
         if keys[first] is None
         else _in_order(keys[first], [first, *others], documents, order_key)
         for first, *others in members
@@ -125,6 +125,18 @@ def _key_error(
         "number."
     )
     return InputError(message, key=document.id)
+
+
+def _alone(
+    document: Document,
+    position: int,
+    source_key: str,
+    order_key: str | None,
+    error: InputError | None,
+) -> Source:
+    counted = order_key is not None and document.meta.get(order_key) is not None
+    problem = f"it has a {order_key} and no {source_key}" if counted else None
+    return Source(None, document.id, [position], problem, error)
 
 
 def _in_order(
