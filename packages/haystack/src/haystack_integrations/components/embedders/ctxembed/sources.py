@@ -81,8 +81,7 @@ def sources_of(
         first = positions[0]
         key = keys[first]
         if key is None:
-            name, error = documents[first].id, errors[first]
-            sources.append(Source(None, name, positions, error=error))
+            sources.append(_alone(documents[first], first, source_key, order_key, errors[first]))
         else:
             sources.append(_in_order(key, positions, documents, order_key))
     return sources
@@ -129,6 +128,18 @@ def _key_error(
         "number."
     )
     return InputError(message, key=document.id)
+
+
+def _alone(
+    document: Document,
+    position: int,
+    source_key: str,
+    order_key: str | None,
+    error: InputError | None,
+) -> Source:
+    counted = order_key is not None and document.meta.get(order_key) is not None
+    problem = f"it has a {order_key} and no {source_key}" if counted else None
+    return Source(None, document.id, [position], problem, error)
 
 
 def _in_order(
