@@ -115,6 +115,16 @@ def test_gaps_are_reported_once_with_the_likely_cause(embedder, caplog, places, 
     assert "secret" not in message
 
 
+def test_chunks_that_name_no_source_are_reported(embedder, caplog):
+    given = [Document(content=text, meta={"split_id": n}) for n, text in enumerate("ab")]
+    with caplog.at_level(logging.WARNING):
+        embedder().run(given)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("The chunks of 2 of 2 sources")
+    assert f"{given[0].id!r}: it has a split_id and no source_id" in message
+    assert "source_key" in message
+
+
 def test_whole_sources_are_not_reported(embedder, chunks, caplog):
     with caplog.at_level(logging.WARNING):
         embedder().run([*chunks, Document(content="alone")])

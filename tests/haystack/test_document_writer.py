@@ -274,6 +274,13 @@ async def test_documents_without_a_source_are_written_by_their_id(call, store):
     assert contents(store) == [("", "1"), ("", "2"), ("a", "x")]
 
 
+async def test_chunks_without_a_source_are_refused(call, store):
+    writer = ContextualDocumentWriter(store, source_key="file_path")
+    with pytest.raises(InputError, match="it has a split_id and no file_path"):
+        await call(writer, documents=rows("a", "1"))
+    assert not store.filter_documents()
+
+
 async def test_documents_without_a_source_can_be_refused(call, store):
     writer = ContextualDocumentWriter(store, missing_group="error")
     with pytest.raises(InputError, match="source_id"):

@@ -25,8 +25,8 @@ def report_gaps(sources: Sequence[Source]) -> None:
         logger.warning(
             "The chunks of {count} of {total} sources do not count from 0 without gaps; the first is "
             "{source}: {problem}. A chunk that is not in the call gives no context to the others. The "
-            "likely cause is a source cut over two calls, a filter before the embedder, or a source "
-            "given twice.",
+            "likely cause is a source cut over two calls, a filter before the embedder, a source given "
+            "twice, or a source_key that the chunks do not have.",
             count=len(found),
             total=len(sources),
             source=repr(found[0].name),
