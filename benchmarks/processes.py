@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def run(module: str, *arguments: object, python: str = sys.executable) -> dict:
     for line in reversed(done.stdout.splitlines()):
         if line.startswith("{"):
             return json.loads(line)
+    if done.returncode == -signal.SIGKILL:
+        return {"failed": "killed by the system, most likely for want of memory"}
     told = (done.stderr.strip() or "no word of it").splitlines()[-1][:200]
     return {"failed": f"ended with status {done.returncode}: {told}"}
 
