@@ -232,7 +232,9 @@ def test_what_the_wrapped_parser_decides_is_refused_here(unread, documents):
     assert len(nodes) == len(inner(documents))
 
 
-@pytest.mark.parametrize("unknown", [{"chunk_size": 128}, {"chunk_overlap": 0}, {"embedding": None}])
+@pytest.mark.parametrize(
+    "unknown", [{"chunk_size": 128}, {"chunk_overlap": 0}, {"embedding": None}]
+)
 def test_unknown_settings_are_refused_by_name(unknown):
     (name,) = unknown
     with pytest.raises(ValidationError, match=f"{name}\n  Extra inputs are not permitted"):

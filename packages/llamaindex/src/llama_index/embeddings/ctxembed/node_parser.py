@@ -19,8 +19,8 @@ from llama_index.embeddings.ctxembed.stamp import check_unclaimed, remove_stamp,
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
 DEFAULT_CHUNK_SIZE = 96
-"""Tokens, as `SentenceSplitter` counts them. Context is what fits into the model's window beside a chunk:
-the 256 tokens of `minilm` hold two chunks of 96 or more, only one of 200, and 1024 are refused."""
+"""Tokens, as `SentenceSplitter` counts them. Context is what fits into a model's window beside a chunk:
+the 256 tokens of `minilm` hold two chunks of 96, only one of 200, and one of 1024 is refused."""
 
 
 def _sentences() -> NodeParser:
