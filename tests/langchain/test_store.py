@@ -9,7 +9,13 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from ctxembed import ConfigurationError, EmptyChunkError, InputError, ResponseError
+from ctxembed import (
+    ConfigurationError,
+    DocumentTooLongError,
+    EmptyChunkError,
+    InputError,
+    ResponseError,
+)
 from ctxembed.testing import FakeBackend
 from langchain_ctxembed import ContextRegistry, ContextualVectorStore, stamp_context
 
@@ -105,6 +111,22 @@ def test_documents_without_a_context_are_an_error_where_asked_for(memory, chunks
     with pytest.raises(InputError, match="Document 1: has no context_id"):
         wrapped.add_documents([chunks[0], Document(page_content="private")])
     assert len(memory.store) == 5
+
+
+def test_a_chunk_beyond_the_model_names_its_source(embeddings):
+    memory = InMemoryVectorStore(embeddings)
+    wrapped = ContextualVectorStore(memory)
+    texts = {"short.txt": "One. Two.", "long.txt": "word " * 40_000}
+    documents = [
+        document
+        for source, text in texts.items()
+        for document in stamp_context(
+            [Document(page_content=text, metadata={"source": source})], source_id=source
+        )
+    ]
+    with pytest.raises(DocumentTooLongError, match=r"Document 1 \('long.txt'\)"):
+        wrapped.add_documents(documents)
+    assert not memory.store
 
 
 def test_half_a_document_that_nobody_knows_is_refused_before_the_store_is_touched(

@@ -30,12 +30,14 @@ _SPLIT = "Hint: split with ContextualTextSplitter, or give stamp_context all chu
 class Contexts:
     """The contexts that a call is about, each whole and once, and the place of every chunk in them.
 
-    `partial` has the numbers of those that the call itself holds only a part of.
+    `partial` has the numbers of those that the call itself holds only a part of, `sources` what their
+    chunks say that they come from.
     """
 
     documents: list[list[str]] = field(repr=False)
     positions: list[tuple[int, int]]
     partial: set[int]
+    sources: list[str | None]
 
     @contextmanager
     def located(self, numbers: Sequence[int]) -> Iterator[None]:
@@ -45,6 +47,7 @@ class Contexts:
         except EmbedError as error:
             places = [number for number, _ in self.positions]
             if error.document is not None:
+                error.key = self.sources[numbers[error.document]]
                 error.document = places.index(numbers[error.document])
             if error.last_document is not None:
                 error.last_document = places.index(numbers[error.last_document])
@@ -111,7 +114,13 @@ def find_contexts(
         documents=[_whole(key, part, chunks, registry) for key, part in parts.items()],
         positions=[(numbers[key], index) for key, index in places],
         partial={numbers[key] for key, part in parts.items() if len(part) < key[1]},
+        sources=[_source(chunks[min(part.values())]) for part in parts.values()],
     )
+
+
+def _source(chunk: Document) -> str | None:
+    source = chunk.metadata.get(SOURCE_ID)
+    return None if source is None else str(source)
 
 
 def _place(chunk: Document, number: int, ungrouped: Ungrouped) -> tuple[Key, int]:
