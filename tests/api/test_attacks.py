@@ -357,3 +357,74 @@ def test_no_answer_in_time_halves_what_is_under_way(api):
 
 async def _pace(client):
     return client._pace.allowed
+
+
+@pytest.mark.parametrize("key", ["x", "token", "maximum"])
+def test_a_short_key_changes_no_message_and_no_class(api, key):
+    words = "Input has too many tokens: the maximum is exact."
+    api.always = said(400, words)
+    with (
+        opened(api_key=key) as embedder,
+        pytest.raises(DocumentTooLongError, match=words),
+    ):
+        embedder.embed_query("q")
+
+
+def test_a_long_key_is_left_out_and_changes_no_class(api):
+    api.always = said(400, "token-maximum-1 exceeds its limit")
+    with (
+        opened(api_key="token-maximum-1") as embedder,
+        pytest.raises(DocumentTooLongError, match=r"400: \.\.\. exceeds its limit\."),
+    ):
+        embedder.embed_query("q")
+
+
+@pytest.mark.parametrize(
+    ("words", "chunk", "tokens", "limit", "message"),
+    [
+        (
+            "Document 0, chunk 1: has 1,040 tokens; the maximum is 510.",
+            1,
+            1040,
+            510,
+            "Document 1, chunk 1: has 1040 tokens and the server reads 510. Hint: split the chunk.",
+        ),
+        (
+            (
+                "Document 0 has 40,000 tokens, separators between its chunks included; the maximum is "
+                "32,768."
+            ),
+            None,
+            40_000,
+            32_768,
+            (
+                "Document 1: has 40000 tokens and the server reads 32768. Hint: set a smaller "
+                "window_tokens."
+            ),
+        ),
+        (
+            "Document 0, chunk 1: too many tokens.",
+            None,
+            None,
+            None,
+            (
+                "Document 1: the server answered 400: too many tokens. Hint: set a smaller "
+                "window_tokens."
+            ),
+        ),
+    ],
+)
+def test_what_a_server_says_of_length_has_the_callers_numbers(
+    api, words, chunk, tokens, limit, message
+):
+    def refuse(handler, body):
+        long = any("long" in document for document in body["input"])
+        return said(400, words)(handler, body) if long else None
+
+    api.always = refuse
+    with opened() as embedder, pytest.raises(DocumentTooLongError) as caught:
+        embedder.embed_documents([["a"], ["b", "long"]])
+
+    error = caught.value
+    assert str(error) == message
+    assert (error.document, error.chunk, error.tokens, error.limit) == (1, chunk, tokens, limit)

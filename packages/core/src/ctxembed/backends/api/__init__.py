@@ -199,14 +199,24 @@ class ApiBackend:
         return rows
 
     def _too_long(self, batch: Batch, error: DocumentTooLongError) -> DocumentTooLongError:
-        """Remember that less fits into a request than was thought, where it held several windows."""
+        """Return the error with chunk and remedy, where the request held one window.
+
+        Where it held several, remember that less fits into a request than was thought.
+        """
         tokens = _tokens(batch)
-        error.tokens = tokens
+        window = batch.windows[0]
         if len(batch.windows) > 1 and tokens > self.spec.max_tokens:
             with self._lock:
                 learned = max(int(tokens * _LEARNING), self.spec.max_tokens)
                 self._batch_tokens = min(self._batch_tokens, learned)
-        return error
+        chunk = 0 if len(window.chunks) == 1 else error.chunk
+        remedy = "set a smaller window_tokens" if chunk is None else "split the chunk"
+        return DocumentTooLongError(
+            f"{error.message} Hint: {remedy}.",
+            tokens=error.tokens,
+            limit=error.limit,
+            chunk=None if chunk is None else window.first + chunk,
+        )
 
     def _count(self, batch: Batch, reply: wire.Reply) -> None:
         tokens = reply.tokens
