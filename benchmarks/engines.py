@@ -28,7 +28,7 @@ from routes.table import ROUTES
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "engines.json"
 FOLDER = HERE.parent / ".bench"
-SAME_MACHINE = ("Processor", "Instructions", "Memory")
+SAME_MACHINE = ("Processor", "Instructions")
 PEAKS = ("float32", "bfloat16", "int8")
 
 
