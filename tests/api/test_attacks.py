@@ -15,6 +15,7 @@ from upstream import truth
 
 from ctxembed import (
     ApiError,
+    ApiTimeoutError,
     BackendError,
     ConfigurationError,
     DocumentTooLongError,
@@ -302,3 +303,128 @@ def test_an_estimate_refuses_nothing_that_may_fit(api):
         assert embedder.embed_query("中文" * 12_000).shape == (128,)
         with pytest.raises(DocumentTooLongError):
             embedder.embed_query("word " * 120_000)
+
+
+def test_what_takes_too_long_is_divided_until_it_fits(api):
+    """A server's time grows with the tokens: work shrinks, and every row comes back."""
+
+    def slow(handler, body):
+        words = sum(len(chunk.split()) for document in body["input"] for chunk in document)
+        if words <= 8:
+            return None
+        time.sleep(0.5)
+        return handler.cut()
+
+    api.always = slow
+    documents = [[f"a{n} b", "c d"] for n in range(16)]
+    with opened(timeout=0.25, max_retries=1, concurrency=1) as embedder:
+        rows = embedder.embed_documents(documents)
+
+    for document, array in zip(documents, rows, strict=True):
+        assert np.array_equal([truth(document, n, 128) for n in (0, 1)], array)
+    sizes = [len(body["input"]) for _, _, body in api.requests]
+    assert sizes == [16, 8, 4, 2, 2, 4, 2, 2, 8, 4, 2, 2, 4, 2, 2]
+
+
+def test_what_takes_too_long_is_tried_once_where_no_retry_is_allowed(api):
+    def hang(handler, body):
+        time.sleep(0.5)
+        return handler.cut()
+
+    api.always = hang
+    with opened(timeout=0.2, max_retries=0) as embedder, pytest.raises(ApiTimeoutError):
+        embedder.embed_documents([["a"], ["b"]])
+
+    assert len(api.requests) == 1
+
+
+def test_no_answer_in_time_halves_what_is_under_way(api):
+    """Once for all that time out together."""
+
+    def hang(handler, body):
+        time.sleep(0.5)
+        return handler.cut()
+
+    api.next = [hang] * 4
+    with opened(timeout=0.2, batch_tokens=1, concurrency=4) as embedder:
+        embedder.embed_documents([[f"w{n}"] for n in range(4)])
+        after = api.requests[4:]
+        pace = embedder.backend._loop.submit(_pace).result()
+
+    assert len(after) == 4
+    assert 2 <= pace < 4
+
+
+async def _pace(client):
+    return client._pace.allowed
+
+
+@pytest.mark.parametrize("key", ["x", "token", "maximum"])
+def test_a_short_key_changes_no_message_and_no_class(api, key):
+    words = "Input has too many tokens: the maximum is exact."
+    api.always = said(400, words)
+    with (
+        opened(api_key=key) as embedder,
+        pytest.raises(DocumentTooLongError, match=words),
+    ):
+        embedder.embed_query("q")
+
+
+def test_a_long_key_is_left_out_and_changes_no_class(api):
+    api.always = said(400, "token-maximum-1 exceeds its limit")
+    with (
+        opened(api_key="token-maximum-1") as embedder,
+        pytest.raises(DocumentTooLongError, match=r"400: \.\.\. exceeds its limit\."),
+    ):
+        embedder.embed_query("q")
+
+
+@pytest.mark.parametrize(
+    ("words", "chunk", "tokens", "limit", "message"),
+    [
+        (
+            "Document 0, chunk 1: has 1,040 tokens; the maximum is 510.",
+            1,
+            1040,
+            510,
+            "Document 1, chunk 1: has 1040 tokens and the server reads 510. Hint: split the chunk.",
+        ),
+        (
+            (
+                "Document 0 has 40,000 tokens, separators between its chunks included; the maximum is "
+                "32,768."
+            ),
+            None,
+            40_000,
+            32_768,
+            (
+                "Document 1: has 40000 tokens and the server reads 32768. Hint: set a smaller "
+                "window_tokens."
+            ),
+        ),
+        (
+            "Document 0, chunk 1: too many tokens.",
+            None,
+            None,
+            None,
+            (
+                "Document 1: the server answered 400: too many tokens. Hint: set a smaller "
+                "window_tokens."
+            ),
+        ),
+    ],
+)
+def test_what_a_server_says_of_length_has_the_callers_numbers(
+    api, words, chunk, tokens, limit, message
+):
+    def refuse(handler, body):
+        long = any("long" in document for document in body["input"])
+        return said(400, words)(handler, body) if long else None
+
+    api.always = refuse
+    with opened() as embedder, pytest.raises(DocumentTooLongError) as caught:
+        embedder.embed_documents([["a"], ["b", "long"]])
+
+    error = caught.value
+    assert str(error) == message
+    assert (error.document, error.chunk, error.tokens, error.limit) == (1, chunk, tokens, limit)

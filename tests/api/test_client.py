@@ -538,7 +538,9 @@ def test_one_window_that_is_refused_is_named(api):
     documents = [["a b"], ["word " * 200], ["c d"]]
     api.always = too_long(100)
     with opened() as embedder:
-        with pytest.raises(DocumentTooLongError, match=r"Document 1.*window_tokens"):
+        with pytest.raises(
+            DocumentTooLongError, match=r"Document 1, chunk 0: .*split the chunk\.$"
+        ):
             embedder.embed_documents(documents)
         found = list(embedder.stream(documents, errors="return"))
 

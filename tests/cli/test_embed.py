@@ -337,3 +337,12 @@ def test_progress_is_drawn_when_asked_for_and_not_on_a_pipe(run, lines):
     assert quiet.stderr.count("\n") == 1
     assert "3 documents, 6 chunks ━" in shown.stderr
     assert shown.stdout == ""
+
+
+@pytest.mark.parametrize(("settings", "most"), [((), 250), (("--window-tokens", 40), 10)])
+def test_texts_are_split_so_that_chunks_have_company(run, lines, settings, most):
+    text = "Rivers rise at night. Nobody saw it happen. " * 60
+    run("embed", lines({"id": "a", "text": text}), "-o", "o.parquet", *settings)
+    sizes = [len(chunk.split()) for chunk in pq.read_table("o.parquet")["text"].to_pylist()]
+
+    assert most - 4 <= max(sizes) <= most

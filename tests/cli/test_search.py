@@ -1,5 +1,9 @@
 """`ctxembed search`: the nearest chunks, with the model that the file names and no other."""
 
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -213,3 +217,65 @@ def test_blank_query_is_refused(run, embedded):
 
     assert result.exit_code == 2
     assert "is empty or only whitespace" in result.stderr
+
+
+class Requests(list):
+    """A server that keeps what it was asked, and refuses it."""
+
+    def __init__(self):
+        kept = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                kept.append(self.headers["Authorization"])
+                self.send_error(400)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = Thread(target=self.server.serve_forever, args=(0.01,))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+API = Settings(backend="api", base_url="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("by_option", [False, True])
+def test_no_file_decides_where_the_key_goes(invoke, tmp_path, monkeypatch, by_option):
+    with Requests() as theirs, Requests() as mine:
+        planted = {**API.to_dict(), "base_url": theirs.url}
+        write_foreign(
+            tmp_path / "o.parquet",
+            **{
+                "ctxembed.settings": json.dumps(planted),
+                "ctxembed.fingerprint": API.fingerprint(),
+                "ctxembed.dimensions": "1",
+            },
+        )
+        monkeypatch.setenv("PERPLEXITY_API_KEY", "pplx-0123456789")
+        monkeypatch.setenv("PERPLEXITY_BASE_URL", "http://127.0.0.1:9" if by_option else mine.url)
+        options = ["--base-url", mine.url] if by_option else []
+        result = invoke("search", "x", "--in", "o.parquet", *options)
+
+    assert result.exit_code == 2
+    assert (theirs, mine) == ([], ["Bearer pplx-0123456789"])
+
+
+def test_a_file_says_all_settings_but_where_the_api_is(run, embedded):
+    embedded("--backend", "api", "--base-url", "http://127.0.0.1:9", "--timeout", "600")
+    metadata = pq.read_schema("tales.parquet").metadata
+
+    values = Settings(backend="api", timeout=600.0).to_dict()
+    del values["base_url"]
+    assert json.loads(metadata[b"ctxembed.settings"]) == values
+    assert b"127.0.0.1:9" not in b"".join(metadata.values())

@@ -12,6 +12,7 @@ from hypothesis import given
 
 from ctxembed import ConfigurationError, Settings
 from ctxembed.encoding import Encoding
+from ctxembed.settings import meant
 
 CHANGES = {
     "model": "perplexity-ai/pplx-embed-context-v1-4b",
@@ -217,3 +218,11 @@ def test_impossible_settings_are_refused(values, words):
     """The message names the setting."""
     with pytest.raises(ConfigurationError, match=words):
         Settings.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("model", "question"),
+    [("mini-lm", " Did you mean 'minilm'?"), ("minilm", ""), ("nothing/like-it", "")],
+)
+def test_a_name_much_like_a_known_one_is_asked_about(model, question):
+    assert meant(Settings(model=model)) == question

@@ -115,6 +115,44 @@ def test_gaps_are_reported_once_with_the_likely_cause(embedder, caplog, places, 
     assert "secret" not in message
 
 
+def test_chunks_that_name_no_source_are_reported(embedder, caplog):
+    given = [Document(content=text, meta={"split_id": n}) for n, text in enumerate("ab")]
+    given.append(chunk("c", "named"))
+    with caplog.at_level(logging.WARNING):
+        embedder().run(given)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("The chunks of 2 of 3 sources")
+    assert f"{given[0].id!r}: it has a split_id and no source_id" in message
+    assert "source_key" in message
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("file_path", "Its meta has 'file_path': is that meant?"),
+        ("file_type", "splitters set 'source_id'"),
+    ],
+)
+async def test_a_source_key_that_no_document_has_is_reported_once(
+    call, embedder, caplog, field, hint
+):
+    given = [
+        Document(content="secret", meta={field: "secret.md", "split_id": n}) for n in range(3)
+    ]
+    with caplog.at_level(logging.WARNING):
+        await call(embedder(source_key="filepath"), documents=given)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("None of 3 documents has the source_key 'filepath' in its meta")
+    assert hint in message
+    assert "secret" not in message
+
+
+def test_one_document_alone_is_not_reported(embedder, caplog):
+    with caplog.at_level(logging.WARNING):
+        embedder(source_key="filepath").run([Document(content="a", meta={"file_path": "a"})])
+    assert not caplog.records
+
+
 def test_whole_sources_are_not_reported(embedder, chunks, caplog):
     with caplog.at_level(logging.WARNING):
         embedder().run([*chunks, Document(content="alone")])

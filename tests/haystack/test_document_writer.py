@@ -1,6 +1,7 @@
 """What the writer checks, writes and deletes, and what a failure leaves behind."""
 
 import asyncio
+import logging
 
 import pytest
 from haystack import Document
@@ -272,6 +273,39 @@ async def test_documents_without_a_source_are_written_by_their_id(call, store):
     await call(writer, documents=[Document(content="1", embedding=[1.0]), *rows("a", "x")])
     await call(writer, documents=[Document(content="2", embedding=[1.0])])
     assert contents(store) == [("", "1"), ("", "2"), ("a", "x")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "count", "told"),
+    [
+        ({"source_key": "filepath", "order_key": None}, 2, 1),
+        ({"source_key": "filepath", "order_key": None}, 1, 0),
+        ({"source_key": "file_path", "order_key": None}, 2, 0),
+        ({"source_key": "filepath", "partial": "append"}, 2, 0),
+    ],
+)
+async def test_a_source_key_that_no_document_has_is_reported_once(
+    call, store, caplog, settings, count, told
+):
+    given = [
+        Document(content=f"secret {n}", meta={"file_path": "secret.md"}, embedding=[1.0])
+        for n in range(count)
+    ]
+    with caplog.at_level(logging.WARNING):
+        await call(ContextualDocumentWriter(store, **settings), given)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == told
+    for message in messages:
+        assert message.startswith("None of 2 documents has the source_key 'filepath' in its meta")
+        assert message.endswith("Its meta has 'file_path': is that meant?")
+        assert "secret" not in message
+
+
+async def test_chunks_without_a_source_are_refused(call, store):
+    writer = ContextualDocumentWriter(store, source_key="file_path")
+    with pytest.raises(InputError, match="it has a split_id and no file_path"):
+        await call(writer, documents=rows("a", "1"))
+    assert not store.filter_documents()
 
 
 async def test_documents_without_a_source_can_be_refused(call, store):

@@ -156,7 +156,7 @@ def test_two_embedders_of_a_process_share_one_set_of_weights(tiny, opened):
     documents.warm_up()
     text.warm_up()
     first, second = (embedder.backend for embedder in opened)
-    assert first._loaded is second._loaded is not None
+    assert first._loaded[0] is second._loaded[0]
 
 
 @pytest.mark.parametrize("component", [*EMBEDDERS, ContextualDocumentWriter])

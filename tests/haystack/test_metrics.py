@@ -82,3 +82,22 @@ def test_stores_rank_as_documented(name, make, metric, tmp_path):
             store.close()
     line = f"| {name} | `{metric}` | {right[0]}/{QUERIES} | {right[1]}/{QUERIES} |"
     assert line in PAGE.read_text(), line
+
+
+@pytest.mark.parametrize(("name", "make", "metric"), CASES)
+def test_a_zero_vector_ranks_as_documented(name, make, metric, tmp_path):
+    """Below what is alike; by L2 as near as a similarity of 0.5, and below that everywhere else."""
+    store, retriever = make(tmp_path / "store", metric)
+    query, other = np.eye(WIDTH)[:2]
+    rows = {"zero": np.zeros(WIDTH)}
+    rows |= {str(s): s * query + np.sqrt(1 - s**2) * other for s in (0.6, 0.4)}
+    store.write_documents(
+        [
+            Document(id=str(n), content=k, embedding=v.tolist())
+            for n, (k, v) in enumerate(rows.items())
+        ]
+    )
+    found = [d.content for d in retriever.run(query_embedding=query.tolist())["documents"]]
+    assert found == (["0.6", "zero", "0.4"] if metric == "l2" else ["0.6", "0.4", "zero"])
+    if hasattr(store, "close"):
+        store.close()

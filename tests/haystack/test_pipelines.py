@@ -2,7 +2,7 @@
 
 import pytest
 from haystack import Document, Pipeline
-from haystack.components.preprocessors import DocumentSplitter
+from haystack.components.preprocessors import DocumentCleaner, DocumentSplitter
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
@@ -50,6 +50,11 @@ async def test_indexed_vectors_are_right_and_found(call, tiny, chunks, right, ve
     assert indexed["writer"] == {"documents_written": len(chunks), "documents_deleted": 0}
     assert len(store.filter_documents()) == len(chunks)
     assert right(store.filter_documents())
+    alone = Document(content="Terms apply.")
+    await call(indexing(store, tiny), {"embedder": {"documents": [alone]}})
+    (note,) = store.filter_documents({"field": "id", "operator": "==", "value": alone.id})
+    assert note.embedding == vectors(["Terms apply."])[0]
+    store.delete_documents([alone.id])
     query = "Who repairs the roof?"
     found = await call(querying(store, tiny, top_k=3), {"embedder": {"text": query}})
     documents = found["retriever"]["documents"]
@@ -136,3 +141,36 @@ def test_sources_cut_over_two_calls_are_refused_by_the_writer(tiny, chunks):
     with pytest.raises(Exception, match="split_id 0 is missing"):
         pipeline.run({"embedder": {"documents": of_tale[2:]}})
     assert not store.filter_documents()
+
+
+async def test_an_empty_chunk_is_named_and_nothing_is_written(call, tiny, chunks):
+    store = InMemoryDocumentStore()
+    empty = Document(content="", meta={"source_id": "blank.md", "split_id": 0})
+    with pytest.raises(Exception, match=r"blank\.md.*chunk 0: is empty"):
+        await call(indexing(store, tiny), {"embedder": {"documents": [*chunks, empty]}})
+    assert not store.filter_documents()
+
+
+@pytest.mark.parametrize("similarity", ["dot_product", "cosine"])
+def test_chunks_without_text_rank_below_what_is_alike(tiny, similarity):
+    """Splitters give such chunks: a line break at the end of a file, an empty page."""
+    store = InMemoryDocumentStore(embedding_similarity_function=similarity)
+    pipeline = splitting(store, tiny | {"empty": "zero"})
+    pipeline.run({"splitter": {"documents": [Document(id="tale.md", content=BEFORE + "\n")]}})
+    assert store.count_documents() == 5
+    found = querying(store, tiny, top_k=5).run({"embedder": {"text": "One king."}})
+    scores = {document.content: document.score for document in found["retriever"]["documents"]}
+    assert scores["\n"] == 0
+    assert scores["One king."] > 0
+
+
+@pytest.mark.parametrize("keep_id", [True, False])
+def test_a_cleaner_keeps_ids_only_on_request(tiny, keep_id):
+    store = InMemoryDocumentStore()
+    pipeline = splitting(store, tiny)
+    pipeline.add_component("cleaner", DocumentCleaner(keep_id=keep_id))
+    pipeline.connect("cleaner.documents", "splitter.documents")
+    for text in (BEFORE, AFTER):
+        document = Document(id="tale.md", content=text + "\n")
+        pipeline.run({"cleaner": {"documents": [document]}})
+    assert store.count_documents() == (4 if keep_id else 8)

@@ -25,7 +25,8 @@ def test_every_document_is_in_one_source_in_order(items):
         places = [items[position][1] for position in source.positions]
         assert {items[position][0] for position in source.positions} == {source.key}
         if source.key is None:
-            assert (len(places), source.problem) == (1, None)
+            assert len(places) == 1
+            assert source.problem == "it has a split_id and no source_id"
         else:
             assert places == sorted(places)
             assert (source.problem is None) == (places == list(range(len(places))))

@@ -6,10 +6,15 @@ from haystack.components.preprocessors import (
     DocumentSplitter,
     HierarchicalDocumentSplitter,
     MarkdownHeaderSplitter,
+    PythonCodeSplitter,
     RecursiveDocumentSplitter,
 )
+from haystack.document_stores.in_memory import InMemoryDocumentStore
 
-from haystack_integrations.components.embedders.ctxembed import ContextualDocumentEmbedder
+from haystack_integrations.components.embedders.ctxembed import (
+    ContextualDocumentEmbedder,
+    ContextualDocumentWriter,
+)
 
 TEXT = """# A
 alpha beta gamma delta. epsilon zeta eta theta.
@@ -116,3 +121,53 @@ def test_chained_splitters_can_keep_the_whole_document_together(embed, vectors):
         mine = [d for d in documents if d.meta["file_path"] == page.meta["file_path"]]
         assert "".join(document.content for document in mine) == page.content
         assert [d.embedding for d in mine] == vectors([d.content for d in mine])
+
+
+CODE = """import os
+
+def first():
+    return 1
+
+class Second:
+    def third(self):
+        return os.sep
+
+def fourth():
+    return 4
+
+def fifth():
+    return 5
+"""
+
+
+def test_a_source_of_the_code_splitter_is_the_file(embed, vectors):
+    splitter = PythonCodeSplitter(min_effective_lines=1, max_effective_lines=2)
+    page = Document(id="x", content=CODE, meta={"file_path": "x.py"})
+    documents = embed(splitter.run([page])["documents"][::-1])
+    assert whole(documents, vectors)
+
+
+def sections(text):
+    headers = MarkdownHeaderSplitter().run([text])["documents"]
+    return DocumentSplitter(split_by="word", split_length=5).run(headers)["documents"]
+
+
+def blocks(text):
+    splitter = HierarchicalDocumentSplitter(block_sizes={12, 5}, split_by="word")
+    return splitter.run([text])["documents"]
+
+
+@pytest.mark.parametrize("split", [sections, blocks])
+@pytest.mark.parametrize("key", ["source_id", "file_path"])
+def test_only_a_field_that_stays_replaces_what_two_steps_of_splitting_gave(embed, split, key):
+    store = InMemoryDocumentStore()
+    order = "split_id" if key == "source_id" else None
+    writer = ContextualDocumentWriter(store, source_key=key, order_key=order)
+    page, _ = pages()
+    for text in (TEXT, TEXT.replace("alpha", "aleph")):
+        chunks = split(Document(id=page.id, content=text, meta=page.meta))
+        writer.run(embed(chunks))
+    left = {document.id for document in store.filter_documents()}
+    now = {document.id for document in chunks}
+    assert now <= left
+    assert (left == now) == (key == "file_path")

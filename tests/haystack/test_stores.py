@@ -123,10 +123,13 @@ async def test_what_is_stored_and_found_is_right(
     call, database, tiny, chunks, texts, right, vectors
 ):
     pipeline = indexing(database.store, tiny)
-    await call(pipeline, {"embedder": {"documents": chunks}})
+    alone = Document(content="Terms apply.")
+    await call(pipeline, {"embedder": {"documents": [*chunks[:4], alone, *chunks[4:]]}})
     rows = await stored(database, call)
-    assert len(rows) == len(chunks)
-    assert right(rows)
+    assert len(rows) == len(chunks) + 1
+    (note,) = [row for row in rows if row.id == alone.id]
+    assert note.embedding == pytest.approx(vectors(["Terms apply."])[0], abs=1e-6)
+    assert right([row for row in rows if row.id != alone.id])
 
     query = Pipeline()
     query.add_component("embedder", ContextualTextEmbedder(**tiny))
@@ -148,7 +151,30 @@ async def test_what_is_stored_and_found_is_right(
     ]
     counts = (await call(pipeline, {"embedder": {"documents": given}}))["writer"]
     assert counts == {"documents_written": 2, "documents_deleted": 3}
-    rows = await stored(database, call)
+    rows = [row for row in await stored(database, call) if row.id != alone.id]
     assert len(rows) == sum(map(len, changed.values()))
     assert right(rows, changed)
+    await close(database)
+
+
+async def test_an_empty_chunk_is_named_and_nothing_is_written(call, database, tiny, chunks):
+    pipeline = indexing(database.store, tiny)
+    empty = Document(content=" ", meta={"source_id": "blank.md", "split_id": 0})
+    with pytest.raises(Exception, match=r"blank\.md.*chunk 0: is empty"):
+        await call(pipeline, {"embedder": {"documents": [*chunks, empty]}})
+    assert not await stored(database, call)
+    await close(database)
+
+
+async def test_sources_named_by_strings_and_numbers_are_found_again(call, database, tiny):
+    pipeline = indexing(database.store, tiny)
+    for word in ("old", "new"):
+        given = [
+            Document(content=f"{word} {name}", meta={"source_id": name, "split_id": 0})
+            for name in (7, "7", 'it\'s "q" %_* 王')
+        ]
+        counts = (await call(pipeline, {"embedder": {"documents": given}}))["writer"]
+    assert counts == {"documents_written": 3, "documents_deleted": 3}
+    rows = await stored(database, call)
+    assert sorted(row.content.split()[0] for row in rows) == ["new"] * 3
     await close(database)

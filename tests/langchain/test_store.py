@@ -241,6 +241,8 @@ async def test_a_chunk_too_long_is_named_with_its_source(fake, registry, way, do
     with pytest.raises(DocumentTooLongError) as caught:
         await way(wrapped, chunks)
     assert str(caught.value).startswith(f"Document {document} ('big.txt'), chunk 1: ")
+    written = [entry["metadata"]["source_id"] for entry in wrapped.store.store.values()]
+    assert "big.txt" not in written
 
 
 @pytest.mark.parametrize(

@@ -149,10 +149,10 @@ def test_previous_and_next_stay_within_a_level_of_a_hierarchy(documents):
         assert (node.parent_node is None) == (other.parent_node is None)
 
 
-def test_the_default_parser_splits_sentences_without_overlap():
+def test_the_default_parser_splits_sentences_into_small_chunks_without_overlap():
     inner = ContextualNodeParser().inner
     assert isinstance(inner, SentenceSplitter)
-    assert inner.chunk_overlap == 0
+    assert (inner.chunk_size, inner.chunk_overlap) == (96, 0)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -230,6 +230,15 @@ def test_what_the_wrapped_parser_decides_is_refused_here(unread, documents):
     inner = SentenceSplitter(chunk_size=32, chunk_overlap=0, **unread)
     nodes = ContextualNodeParser(inner=inner)(documents)
     assert len(nodes) == len(inner(documents))
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"chunk_size": 128}, {"chunk_overlap": 0}, {"embedding": None}]
+)
+def test_unknown_settings_are_refused_by_name(unknown):
+    (name,) = unknown
+    with pytest.raises(ValidationError, match=f"{name}\n  Extra inputs are not permitted"):
+        ContextualNodeParser(**unknown)
 
 
 def test_one_parsing_event_holds_the_nodes(parser, documents):

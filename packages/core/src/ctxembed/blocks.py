@@ -150,6 +150,16 @@ def plan_block(
     return Block(first, list(documents), read, windows, members, batches)
 
 
+def company(block: Block) -> tuple[int, int]:
+    """Return how many chunks have siblings, and how many of them see any in their window."""
+    several = [
+        len(numbers) if not isinstance(numbers, EmbedError) and len(numbers) > 1 else 0
+        for numbers in block.read
+    ]
+    seen = sum(len(window.keep) for window in block.windows if len(window.chunks) > 1)
+    return sum(several), seen
+
+
 def _plan_one(
     position: int, chunks: Sequence[TokenizedChunk | None], recipe: Recipe
 ) -> tuple[list[int], list[Window]]:

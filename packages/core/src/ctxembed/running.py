@@ -7,6 +7,7 @@ become documents is in `blocks`; what callers see is in `embedder`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -23,7 +24,16 @@ from threading import Event
 from typing import Literal
 
 from ctxembed.backends import STOPPED, Backend
-from ctxembed.blocks import Block, Outcome, Recipe, Texts, check_rows, finish_block, plan_block
+from ctxembed.blocks import (
+    Block,
+    Outcome,
+    Recipe,
+    Texts,
+    check_rows,
+    company,
+    finish_block,
+    plan_block,
+)
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.locks import ForkLock
@@ -33,6 +43,8 @@ Taken = tuple[list[Texts | EmbedError], int]
 """Documents of a block, and the number of the first."""
 
 Errors = Literal["raise", "return"]
+
+_LOG = logging.getLogger("ctxembed")
 
 BLOCKS_AHEAD = 2
 """Blocks planned or under way behind the one whose results are given out."""
@@ -62,6 +74,7 @@ class Runner:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._lock = ForkLock()
+        self._warned = False
         self.usage = Usage()
 
     def stream(
@@ -88,7 +101,7 @@ class Runner:
 
         try:
             for taken in gathering.over(documents):
-                block = plan_block(self._backend, recipe, *taken)
+                block = self._plan(recipe, *taken)
                 mine = [pool.submit(self._embed, batch, recipe) for batch in block.batches]
                 under_way.append((block, mine))
                 if len(under_way) > BLOCKS_AHEAD:
@@ -112,7 +125,7 @@ class Runner:
         tasks: set[asyncio.Task[list[Outcome]]] = set()
 
         async def started(taken: Taken) -> None:
-            block = await asyncio.to_thread(plan_block, self._backend, recipe, *taken)
+            block = await asyncio.to_thread(self._plan, recipe, *taken)
             mine = [
                 asyncio.create_task(self._aembed(batch, recipe, gate)) for batch in block.batches
             ]
@@ -141,6 +154,19 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _plan(self, recipe: Recipe, documents: list[Texts | EmbedError], first: int) -> Block:
+        """Plan a block; say once if most of its chunks see no sibling, so that context does nothing."""
+        block = plan_block(self._backend, recipe, documents, first)
+        chunks, seen = company(block)
+        if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "%d of %d chunks have no sibling in their window of %d tokens: context does nothing "
+                "for them. Hint: chunks of a quarter of the window at most, or another window_tokens.",
+                *(chunks - seen, chunks, recipe.layout.window_tokens),
+            )
+        return block
 
     def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
         """Return an array or error a window; one bad document spoils no other."""

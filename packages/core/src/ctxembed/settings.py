@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -272,6 +273,15 @@ def _check_whole(name: str, value: object, least: int) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(f"{name} is a whole number from {least} up, got {value!r}.")
+
+
+def meant(settings: Settings) -> str:
+    """Return the question after a known name much like a model that isn't known, or nothing."""
+    if settings.spec is not None or Path(settings.model).is_dir():
+        return ""
+    names = [alias for spec in MODELS for alias in (spec.name, *spec.aliases)]
+    near = get_close_matches(settings.model, names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def known_models() -> str:

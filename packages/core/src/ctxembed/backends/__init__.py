@@ -16,7 +16,7 @@ from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
 from ctxembed.planning import Batch, Limits, TokenizedChunk
-from ctxembed.settings import Settings, known_models
+from ctxembed.settings import Settings, known_models, meant
 
 STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
 """Set where a sync call runs in threads: once the event is set, nobody waits for their results."""
@@ -88,6 +88,10 @@ def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
             f"the {name} backend needs {error.name}, which isn't installed{_INSTEAD.get(name, '')}. "
             f'Run: python -m pip install "ctxembed[{name}]"'
         )
+        if question := meant(settings):
+            message = (
+                f"{settings.model!r} is no directory and no known model.{question} Else {message}"
+            )
         raise MissingDependencyError(message) from error
     if name == "api":
         return cast(Backend, module.load(settings, api_key))

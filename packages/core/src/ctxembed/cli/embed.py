@@ -28,6 +28,7 @@ from ctxembed.settings import Settings
 
 STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
+_MOST_CHUNK_TOKENS, _CHUNKS_A_WINDOW = 256, 4
 
 
 @with_settings()
@@ -45,8 +46,13 @@ def embed(
         ),
     ] = STANDARD,
     chunk_tokens: Annotated[
-        int, typer.Option(min=1, help='Tokens a chunk at the most, where a line has "text".')
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1,
+            help='Tokens a chunk at the most, where a line has "text"; without it 256, or a quarter '
+            "of a shorter window.",
+        ),
+    ] = None,
     errors: Annotated[
         str,
         typer.Option(
@@ -157,11 +163,15 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
         yield file, source.stat().st_size if source.is_file() else None
 
 
-def _splitter(embedder: Embedder, chunk_tokens: int) -> Split:
+def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
+    """Return what splits texts, by default so that several chunks share a window."""
+    window = embedder.settings.window_tokens or embedder.backend.spec.window_tokens
+    most = chunk_tokens or min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_A_WINDOW))
+
     def split(text: str) -> list[str]:
         from ctxembed.cli.splitting import splitter
 
-        return splitter(embedder.backend.tokenize, chunk_tokens)(text)
+        return splitter(embedder.backend.tokenize, most)(text)
 
     return split
 

@@ -1,4 +1,7 @@
-"""What the vectors of a file were made with, as the file's own metadata says."""
+"""What the vectors of a file were made with, as the file's own metadata says.
+
+Never where the API is: a file from elsewhere would decide where the key of whoever searches it goes.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ _SETTINGS = b"ctxembed.settings"
 _FINGERPRINT = b"ctxembed.fingerprint"
 _DIMENSIONS = b"ctxembed.dimensions"
 _VERSION = b"ctxembed.version"
+_NEVER_STORED = "base_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +35,16 @@ class Origin:
     @classmethod
     def of(cls, embedder: Embedder) -> Self:
         """Return the origin of an embedder's vectors; a directory is named by its full path."""
-        settings = embedder.settings
+        settings = replace(embedder.settings, base_url=None)
         if Path(settings.model).is_dir():
             settings = replace(settings, model=str(Path(settings.model).resolve()))
         return cls(settings, embedder.fingerprint, embedder.dimensions)
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Return the entries that `from_metadata` reads."""
+        values = {k: v for k, v in self.settings.to_dict().items() if k != _NEVER_STORED}
         return {
-            _SETTINGS: json.dumps(self.settings.to_dict()).encode(),
+            _SETTINGS: json.dumps(values).encode(),
             _FINGERPRINT: self.fingerprint.encode(),
             _DIMENSIONS: str(self.dimensions).encode(),
             _VERSION: self.version.encode(),
@@ -50,7 +55,9 @@ class Origin:
         """Return the origin that a file names, or raise `InputError`."""
         version = metadata.get(_VERSION, b"unknown").decode(errors="replace")
         try:
-            settings = Settings.from_dict(json.loads(metadata[_SETTINGS]))
+            values = json.loads(metadata[_SETTINGS])
+            values.pop(_NEVER_STORED, None)
+            settings = Settings.from_dict(values)
             fingerprint = metadata[_FINGERPRINT].decode()
             return cls(settings, fingerprint, int(metadata[_DIMENSIONS]), version)
         except KeyError:

@@ -30,18 +30,22 @@ def search(
         typer.Option(help="Where the same model lies now; another model is refused."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="Where the API is; without it PERPLEXITY_BASE_URL, or the vendor's."),
+    ] = None,
 ) -> None:
     """Show the chunks nearest to a query, by cosine, or by Hamming distance for binary vectors.
 
     The query is embedded with the model and settings that the file names. It is an error if the
-    weights found now would give other vectors than those in the file.
+    weights found now would give other vectors than those in the file. Where the API is, no file says.
     """
     from ctxembed.cli.ranking import nearest
     from ctxembed.cli.stored import open_stored
 
     with open_stored(path) as stored:
         settings = _settings(stored.origin, path, model, device)
-        with Embedder.open(settings) as embedder:
+        with Embedder.open(replace(settings, base_url=base_url)) as embedder:
             vector = embedder.embed_query(query)
         hits = nearest(vector, stored.rows(), settings.encoding, k)
     _show(hits, "differing bits" if settings.encoding in ("binary", "ubinary") else "cosine")

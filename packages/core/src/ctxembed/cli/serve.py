@@ -73,7 +73,8 @@ def serve(
     """Serve the embeddings API from local weights, for every client of the hosted one.
 
     It listens at once and is ready (`GET /ready`) when the weights are loaded. SIGTERM or Ctrl-C
-    stops it from accepting; what is under way is finished first, for a minute at the most.
+    stops it from accepting; what is under way is finished first, for a minute at the most. A second
+    Ctrl-C cuts it off.
 
     A pplx-embed checkpoint answers its own model ids, any other all four official ones;
     `GET /v1/models` lists them.

@@ -23,7 +23,7 @@ from ctxembed.server.gate import Gate
 from ctxembed.server.keys import ServerKey
 from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
-from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS
+from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS, checked_aliases
 from ctxembed.server.openapi import openapi_document
 from ctxembed.server.refusals import Refusal, json_response, response_of
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
@@ -60,7 +60,7 @@ def create_app(
     lifecycle = Lifecycle(
         embedder if not isinstance(embedder, Embedder) else lambda: embedder,
         metrics,
-        aliases=aliases,
+        aliases=checked_aliases(aliases),
         max_queue_tokens=max_queue_tokens,
         failed=failed,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import socket
 from types import FrameType
 
@@ -32,11 +34,26 @@ class Listener(uvicorn.Server):
             )
         )
         self._lifecycle = app.state.lifecycle
+        self._interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop accepting; `/ready` says so on connections that are open."""
+        """Stop accepting; `/ready` says so on open connections. A second Ctrl-C cuts them off."""
         self._lifecycle.drain()
-        super().handle_exit(sig, frame)
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)
+            return
+        # uvicorn would raise the signal anew inside of the event loop, where it may be lost
+        if self._interrupted:
+            self.force_exit = True
+            # it would show a traceback for whatever is cut off
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        self._interrupted = self.should_exit = True
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal; raises `KeyboardInterrupt` at the end where that was Ctrl-C."""
+        super().run(sockets)
+        if self._interrupted:
+            raise KeyboardInterrupt
 
 
 def bind(host: str, port: int) -> socket.socket:

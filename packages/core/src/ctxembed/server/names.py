@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from ctxembed.errors import ConfigurationError
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.server.refusals import Refusal
 
@@ -67,6 +68,14 @@ def names_for(spec: ModelSpec, context_weight: float, aliases: Iterable[str] = (
         mine = ids(contextual=known.contextual)
         return Names(mine, ()) if known.contextual else Names((), mine)
     return Names(ids(contextual=True) if context_weight > 0 else (), ids(contextual=False))
+
+
+def checked_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids to answer besides, or raise `ConfigurationError` for one that is empty."""
+    added = tuple(aliases)
+    if not all(alias.strip() for alias in added):
+        raise ConfigurationError("an alias is empty. Hint: leave it out, or name a model id.")
+    return added
 
 
 def check_name(names: Names, model: str, route: str) -> None:

@@ -8,6 +8,7 @@ mean in `replies`, when to repeat in `client`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from ctxembed.backends.api.estimate import OVERESTIMATE, estimate_tokens
 from ctxembed.backends.api.loop import LoopThread
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import (
+    ApiTimeoutError,
     BackendError,
     ConfigurationError,
     DocumentTooLongError,
@@ -48,6 +50,7 @@ _TIMEOUT = 60.0
 _RETRIES = 8
 _GLANCE = 0.1
 _CLOSED = "the embedder was closed, or the call stopped, while this request was under way."
+_LOG = logging.getLogger(__name__)
 _LEARNING = 0.8
 """Share of the tokens of a request that was too long which the next ones may have."""
 
@@ -165,10 +168,17 @@ class ApiBackend:
         chunks = [len(window.chunks) for window in batch.windows]
         width = self.spec.dimensions
         most = wire.most_bytes(sum(chunks), form=batch.form, dimensions=width)
+        divisible = len(chunks) > 1 and self._endpoint.max_retries > 0
         try:
-            content = await client.post(self._path, body, most)
+            content = await client.post(self._path, body, most, divisible=divisible)
         except DocumentTooLongError as error:
             raise self._too_long(batch, error) from error.__cause__
+        except ApiTimeoutError:
+            if not divisible:
+                raise
+            content = None
+        if content is None:
+            return await self._in_halves(batch, client)
         reply = wire.parse_reply(
             content,
             chunks,
@@ -179,15 +189,34 @@ class ApiBackend:
         self._count(batch, reply)
         return reply.rows
 
+    async def _in_halves(self, batch: Batch, client: Client) -> list[Array]:
+        """Return the rows of a batch that took too long: a server that is slow has half to do a time."""
+        middle = len(batch.windows) // 2
+        _LOG.warning("%d windows took too long, again in two parts", len(batch.windows))
+        rows: list[Array] = []
+        for windows in (batch.windows[:middle], batch.windows[middle:]):
+            rows += await self._request(replace(batch, windows=windows), client)
+        return rows
+
     def _too_long(self, batch: Batch, error: DocumentTooLongError) -> DocumentTooLongError:
-        """Remember that less fits into a request than was thought, where it held several windows."""
+        """Return the error with chunk and remedy, where the request held one window.
+
+        Where it held several, remember that less fits into a request than was thought.
+        """
         tokens = _tokens(batch)
-        error.tokens = tokens
+        window = batch.windows[0]
         if len(batch.windows) > 1 and tokens > self.spec.max_tokens:
             with self._lock:
                 learned = max(int(tokens * _LEARNING), self.spec.max_tokens)
                 self._batch_tokens = min(self._batch_tokens, learned)
-        return error
+        chunk = 0 if len(window.chunks) == 1 else error.chunk
+        remedy = "set a smaller window_tokens" if chunk is None else "split the chunk"
+        return DocumentTooLongError(
+            f"{error.message} Hint: {remedy}.",
+            tokens=error.tokens,
+            limit=error.limit,
+            chunk=None if chunk is None else window.first + chunk,
+        )
 
     def _count(self, batch: Batch, reply: wire.Reply) -> None:
         tokens = reply.tokens

@@ -99,11 +99,12 @@ class Client:
             )
             raise ConfigurationError(message) from None
 
-    async def post(self, path: str, body: bytes, most: int) -> bytes:
+    async def post(self, path: str, body: bytes, most: int, *, divisible: bool = False) -> bytes:
         """Return the content of a 2xx answer, which has `most` bytes at the most.
 
         Raises:
             ApiError: the last refusal, where trying again didn't help or isn't worth it.
+            ApiTimeoutError: the same; at once where the caller can divide what the body asks for.
             DocumentTooLongError: the server says that there are too many tokens.
             ResponseError: the answer is no JSON, too large, or was cut each time.
         """
@@ -120,7 +121,12 @@ class Client:
             async for attempt in attempts:
                 with attempt:
                     async with self._pace.turn() as began, spent:
-                        return await self._attempt(path, body, most, began)
+                        try:
+                            return await self._attempt(path, body, most, began)
+                        except _Again as again:
+                            if divisible and isinstance(again.error, ApiTimeoutError):
+                                raise again.error from again.__cause__
+                            raise
         except _Again as again:
             raise again.error from again.__cause__
         raise AssertionError("unreachable")
@@ -139,7 +145,10 @@ class Client:
         except (EmbedError, _Again):
             raise
         except Exception as error:
-            raise _Again(translated(error, self._endpoint)) from error
+            failure = translated(error, self._endpoint)
+            if isinstance(failure, ApiTimeoutError):
+                self._pace.refused(began, 0)
+            raise _Again(failure) from error
         key = self._endpoint.api_key
         refusal = error_of(reply.status_code, reply.headers, reason, body, key)
         too_long = isinstance(refusal, DocumentTooLongError)

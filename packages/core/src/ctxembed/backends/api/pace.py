@@ -2,8 +2,8 @@
 
 Starts at 4. Until the first refusal (429) it doubles with every round of successes, and whenever some
 wait and nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves
-it, and all wait together for as long as the server asks; from then on it rises by one a round. Lives in
-one event loop; no locks.
+it, and all wait together for as long as the server asks; from then on it rises by one a round. No answer
+in time counts as a refusal. Lives in one event loop; no locks.
 """
 
 from __future__ import annotations

@@ -36,21 +36,33 @@ _NOT_LENGTH = re.compile(
 _REPEATED = 12
 """Characters in a row that stand in the request too: then the server repeats what was sent."""
 _TOO_LONG_STATUS = frozenset((400, 413, 422))
+_LEAST_KEY = 8
+"""Characters of a key that is looked for in messages: a shorter one stands in ordinary words."""
+_PLACE = r"(?:Document|Text) \d+(?:, chunk (?P<chunk>\d+))?"
+_COUNTED = re.compile(
+    rf"{_PLACE}:? has (?P<tokens>[\d,]+) tokens\b[^;]*; the maximum is (?P<limit>[\d,]+)\.$"
+)
+"""How a server of ours says what is too long."""
 
 
 def error_of(
     status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b"", key: str = ""
 ) -> EmbedError:
     """Return the error that an answer other than 2xx stands for, without what was `sent` or the key."""
-    words = _without(_words(content), sent.decode("utf-8", "replace"), key)
+    answer, text = _words(content), sent.decode("utf-8", "replace")
+    meant = _without(answer, text)
     too_long = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
-        _TOO_LONG.search(words) and not _NOT_LENGTH.search(words)
+        _TOO_LONG.search(meant) and not _NOT_LENGTH.search(meant)
     )
+    if status in _TOO_LONG_STATUS and too_long and (counted := _COUNTED.match(answer)):
+        return _too_long(counted)
+    words = _without(answer.replace(key, "...") if len(key) >= _LEAST_KEY else answer, text)
+    if too_long:
+        words = re.sub(rf"^{_PLACE}:? ", "", words)
     request = headers.get("x-request-id") or headers.get("request-id")
     said = f"the server answered {status}{f': {words}' if words else ' without a reason'}"
     if status in _TOO_LONG_STATUS and too_long:
-        hint = "Hint: split the chunk, or set a smaller window_tokens."
-        return DocumentTooLongError(f"{said} {hint}")
+        return DocumentTooLongError(said)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         message = f"{said} Hint: check the API key, and that it may use this model."
         return AuthenticationError(message, status_code=status, request_id=request)
@@ -60,6 +72,14 @@ def error_of(
         error.retry_after = retry_after(headers)
         return error
     return ApiError(said, status_code=status, request_id=request)
+
+
+def _too_long(counted: re.Match[str]) -> DocumentTooLongError:
+    """Return the error with what our server counted; `chunk` is the position in the window sent."""
+    tokens, limit = (int(counted[name].replace(",", "")) for name in ("tokens", "limit"))
+    message = f"has {tokens} tokens and the server reads {limit}."
+    chunk = None if counted["chunk"] is None else int(counted["chunk"])
+    return DocumentTooLongError(message, tokens=tokens, limit=limit, chunk=chunk)
 
 
 def worth_repeating(status: int, headers: Mapping[str, str]) -> bool:
@@ -106,14 +126,12 @@ def _words(content: bytes) -> str:
     return words if words.endswith(".") else f"{words}."
 
 
-def _without(words: str, sent: str, key: str) -> str:
-    """Return the words with "..." for whatever they repeat of the key or of what was sent.
+def _without(words: str, sent: str) -> str:
+    """Return the words with "..." for whatever they repeat of what was sent.
 
     A run of 12 characters that stands in the request too, and anything in quotes that does; words with
     escaped letters are left out whole.
     """
-    if key and key in words:
-        words = words.replace(key, "...")
     if "\\u" in words or "\\x" in words:
         return ""
     plain = " ".join(re.sub(r"\\[nrt]", " ", sent).split())

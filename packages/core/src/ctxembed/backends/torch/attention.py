@@ -33,7 +33,7 @@ class Borders:
 
 Attention = Callable[[Tensor, Tensor, Tensor, Borders], Tensor]
 
-_TILE_BYTES = 4 * 2**20
+_TILE_BYTES = 8 * 2**20
 _LEAST_ROWS, _MOST_ROWS = 128, 1024
 _SMALL_WINDOW = 512
 _SPLIT_KEYS, _SPLIT_ROWS = 2048, 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxembed.errors import ModelLoadError
-from ctxembed.settings import Settings, known_models
+from ctxembed.settings import Settings, known_models, meant
 
 _FILES = [
     "config.json",
@@ -38,7 +38,7 @@ def find_checkpoint(settings: Settings) -> Path:
     except Exception as error:  # network, permissions, disk, names: the hub has no common base
         message = (
             f"{settings.model!r} is no directory here and could not be fetched from the Hugging "
-            f"Face hub ({type(error).__name__}). Hint: check the name (in the table: "
+            f"Face hub ({type(error).__name__}).{meant(settings)} Hint: check the name (in the table: "
             f"{known_models()}), or download it and pass the directory."
         )
         raise ModelLoadError(message) from error

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Self
 
-from llama_index.core.bridge.pydantic import Field, field_serializer, model_validator
+from llama_index.core.bridge.pydantic import ConfigDict, Field, field_serializer, model_validator
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, SentenceSplitter
 from llama_index.core.schema import BaseNode, Document
@@ -18,10 +18,14 @@ from llama_index.embeddings.ctxembed.stamp import check_unclaimed, remove_stamp,
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
+DEFAULT_CHUNK_SIZE = 96
+"""Tokens, as `SentenceSplitter` counts them. Context is what fits into a model's window beside a chunk:
+the 256 tokens of `minilm` hold two chunks of 96, only one of 200, and one of 1024 is refused."""
+
 
 def _sentences() -> NodeParser:
     """Return the default: chunks that don't overlap, since each sees its neighbours anyway."""
-    return SentenceSplitter(chunk_overlap=0)
+    return SentenceSplitter(chunk_size=DEFAULT_CHUNK_SIZE, chunk_overlap=0)
 
 
 class ContextualNodeParser(NodeParser):
@@ -32,9 +36,13 @@ class ContextualNodeParser(NodeParser):
     siblings are missing.
 
     Attributes:
-        inner: The parser that splits; settings for it are set on it.
+        inner: The parser that splits; settings for it are set on it. The default is a
+            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the model's
+            window to be each other's context. Take larger ones for a model with a long window.
         embed_model: Where given, nodes are embedded too, in one step with splitting.
     """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     inner: NodeParser = Field(default_factory=_sentences)
     embed_model: ContextualEmbedding | None = None

@@ -30,7 +30,7 @@ from haystack_integrations.components.embedders.ctxembed.reports import (
     failure,
     naming,
     report_failed,
-    report_gaps,
+    report_grouping,
 )
 from haystack_integrations.components.embedders.ctxembed.sources import (
     MissingGroup,
@@ -261,7 +261,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         )
         if self.raise_on_failure:
             refuse_errors(sources)
-        report_gaps(sources)
+        report_grouping(sources, documents, self.source_key)
         texts = [
             [
                 self._text(documents[position], first=number == 0)

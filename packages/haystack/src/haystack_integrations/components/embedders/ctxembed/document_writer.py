@@ -17,6 +17,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 
 from ctxembed import ConfigurationError, InputError
+from haystack_integrations.components.embedders.ctxembed.reports import report_unnamed
 from haystack_integrations.components.embedders.ctxembed.sources import (
     MissingGroup,
     Source,
@@ -206,6 +207,8 @@ class ContextualDocumentWriter:
         _check_rows(documents, self.source_key)
         for source in sources:
             _check_whole(source)
+        if whole:
+            report_unnamed(sources, documents, self.source_key)
         return {source.key for source in sources if whole and source.key is not None}
 
     def _filters(self, keys: Collection[str | int]) -> list[Filters]:

@@ -76,12 +76,15 @@ def sources_of(
     members: list[list[int]] = [[] for _ in groups.keys]
     for position, (number, _) in enumerate(groups.positions):
         members[number].append(position)
-    return [
-        Source(None, documents[first].id, [first, *others], error=errors[first])
-        if keys[first] is None
-        else _in_order(keys[first], [first, *others], documents, order_key)
-        for first, *others in members
-    ]
+    sources = []
+    for positions in members:
+        first = positions[0]
+        key = keys[first]
+        if key is None:
+            sources.append(_alone(documents[first], first, source_key, order_key, errors[first]))
+        else:
+            sources.append(_in_order(key, positions, documents, order_key))
+    return sources
 
 
 def refuse_errors(sources: Iterable[Source]) -> None:
@@ -127,6 +130,18 @@ def _key_error(
     return InputError(message, key=document.id)
 
 
+def _alone(
+    document: Document,
+    position: int,
+    source_key: str,
+    order_key: str | None,
+    error: InputError | None,
+) -> Source:
+    counted = order_key is not None and document.meta.get(order_key) is not None
+    problem = f"it has a {order_key} and no {source_key}" if counted else None
+    return Source(None, document.id, [position], problem, error)
+
+
 def _in_order(
     key: str | int, positions: list[int], documents: Sequence[Document], order_key: str | None
 ) -> Source:
@@ -134,8 +149,8 @@ def _in_order(
         return Source(key, str(key), positions)
     places = [documents[position].meta.get(order_key) for position in positions]
     if all(place is None for place in places):
-        problem = f"no chunk has a {order_key} (order_key=None takes them as they come)"
-        return Source(key, str(key), positions, problem)
+        unordered = f"no chunk has a {order_key} (order_key=None takes them as they come)"
+        return Source(key, str(key), positions, unordered)
     numbers = [place for place in places if _is_number(place)]
     if len(numbers) < len(places):
         return Source(key, str(key), positions, error=_place_error(places, key, order_key))

@@ -1,0 +1,155 @@
+"""One way from windows of text to chunk vectors with all-MiniLM-L6-v2, and how exact they are.
+
+`python -m routes.minilm WAY THREADS FOLDER` reads `windows.json` in FOLDER and prints one line of
+JSON. Whatever makes the vectors makes the chunks too, inside the time. Exact is a chunk's mean over
+the states of its tokens, the window alone in a stock float32 model: found by characters afterwards.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from machine import peak_memory, versions
+from report import cosines
+
+from routes.clock import keep_to, timed
+
+CHUNK_TOKENS = 64
+LONGEST = 512
+"""Positions that the model has; every window is shorter."""
+
+Chunk = tuple[int, str, np.ndarray]
+"""The window's number, the chunk's text and its vector."""
+
+Way = Callable[[list[str]], list[Chunk]]
+
+
+def ours(checkpoint: Path, **settings: object) -> Way:
+    """Return this project's own way: texts cut as the command line cuts them, windows as given."""
+    from tokenizers import Tokenizer
+
+    from ctxembed import Embedder
+    from ctxembed.cli.splitting import split_text
+
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    embedder = Embedder.open(**({"model": str(checkpoint)} | settings), encoding="float")
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def embed(windows: list[str]) -> list[Chunk]:
+        documents = [split_text(text, count, CHUNK_TOKENS) for text in windows]
+        rows = embedder.embed_documents(documents)
+        return [
+            (number, chunk, vector)
+            for number, (chunks, vectors) in enumerate(zip(documents, rows, strict=True))
+            for chunk, vector in zip(chunks, vectors, strict=True)
+        ]
+
+    return embed
+
+
+def chonkie(checkpoint: Path) -> Way:
+    """Return chonkie's `LateChunker`, one text at a time: it has no batches."""
+    from chonkie import LateChunker
+    from chonkie.embeddings.sentence_transformer import SentenceTransformerEmbeddings
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(checkpoint), device="cpu")
+    model.max_seq_length = LONGEST
+    chunker = LateChunker(SentenceTransformerEmbeddings(model), chunk_size=CHUNK_TOKENS)
+
+    def embed(windows: list[str]) -> list[Chunk]:
+        return [
+            (number, chunk.text, chunk.embedding)
+            for number, text in enumerate(windows)
+            for chunk in chunker.chunk(text)
+        ]
+
+    return embed
+
+
+def afterthoughts(checkpoint: Path) -> Way:
+    """Return afterthoughts' `LateEncoder`: batches by tokens, chunks of whole sentences."""
+    from afterthoughts import LateEncoder
+
+    encoder = LateEncoder(str(checkpoint), device="cpu", _num_token_jobs=1)
+
+    def embed(windows: list[str]) -> list[Chunk]:
+        frame, vectors = encoder.encode(
+            windows,
+            max_length=LONGEST,
+            max_chunk_sents=None,
+            max_chunk_tokens=CHUNK_TOKENS,
+            show_progress=False,
+        )
+        places = zip(frame["document_idx"], frame["chunk"], strict=True)
+        return [
+            (int(number), text, vector)
+            for (number, text), vector in zip(places, vectors, strict=True)
+        ]
+
+    return embed
+
+
+WAYS: dict[str, tuple[Callable[..., Way], dict[str, object]]] = {
+    "ctxembed-torch": (ours, {"dtype": "float32"}),
+    "ctxembed-onnx": (ours, {"model": "minilm", "backend": "onnx"}),
+    "chonkie": (chonkie, {}),
+    "afterthoughts": (afterthoughts, {}),
+}
+
+
+def exact(checkpoint: Path, windows: list[str], chunks: list[Chunk]) -> np.ndarray:
+    """Return the exact vector of each chunk, shape (chunks, width)."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    found = []
+    number, states, places, cursor = -1, np.empty(0), np.empty(0), 0
+    for mine, text, _ in chunks:
+        if mine != number:
+            number, cursor = mine, 0
+            batch = tokenizer(windows[mine], return_offsets_mapping=True, return_tensors="pt")
+            places = batch.pop("offset_mapping")[0].numpy()
+            with torch.inference_mode():
+                states = model(**batch).last_hidden_state[0].numpy()
+        start = windows[mine].index(text.strip(), cursor)
+        cursor = start + len(text.strip())
+        inside = (places[:, 0] >= start) & (places[:, 1] <= cursor) & (places[:, 1] > places[:, 0])
+        found.append(states[inside].mean(0))
+    return np.stack(found)
+
+
+def main(name: str, threads: int, folder: Path) -> None:
+    """Measure one way and print."""
+    keep_to(threads)
+    started = time.perf_counter()
+    told = json.loads((folder / "windows.json").read_text())
+    windows, checkpoint = told["windows"], Path(told["checkpoint"])
+    try:
+        load, settings = WAYS[name]
+        embed = load(checkpoint, **settings)
+        embed(windows[:2])
+        ready = time.perf_counter() - started
+        runs: list[list[Chunk]] = []
+        found = timed(lambda: runs.append(embed(windows)), threads=threads)
+        found |= {"memory": peak_memory(), "ready": ready, "versions": versions()}
+        chunks = runs[-1]
+        same = cosines(exact(checkpoint, windows, chunks), np.stack([each[2] for each in chunks]))
+        found |= {"chunks": len(chunks), "lowest": same.min(), "median": float(np.median(same))}
+        found["exact"] = float((same > 0.9999).mean())
+    except Exception as error:  # noqa: BLE001 - whatever a peer raises: the table tells it
+        found = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+    print(json.dumps(found, default=float))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
