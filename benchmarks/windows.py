@@ -34,10 +34,10 @@ COLUMNS = (
     "of 28 layers: GFLOP a token",
 )
 MEANING = """
-Weights are random. So the cosines tell how far the arithmetic lets the rest of a document reach into
-a vector, and that windows at their borders are no special case; they cannot tell how much a trained
-model takes from far away, nor whether retrieval gains or loses. Read the speeds, and measure the
-rest on your own data: `ctxembed demo --data` compares ways on queries with known answers.
+Weights are random, and random attention takes about as much from far away as from near by. So the
+cosines show that vectors do change with the window, by how much at the most, and nothing of how much
+a trained model takes from far away, nor whether retrieval gains or loses. Speed and memory are those
+of a trained model. Measure the rest on your own data: `ctxembed demo --data FOLDER`.
 """
 
 
