@@ -9,6 +9,8 @@ from ctxembed.cli import machine, speed
 from ctxembed.cli.speed import Speeds
 
 CPUINFO = """processor\t: 0
+cpu family\t: 26
+model\t\t: 2
 model name\t: AMD EPYC 9R45
 flags\t\t: fpu sse2 avx2 avx512f avx512_vnni avx512_bf16
 """
@@ -17,7 +19,8 @@ FAST = Speeds(threads=4, linear=100.0, onednn=240.0, bfloat16=480.0)
 
 
 def test_processor_and_its_instructions():
-    assert machine.cpu_model(CPUINFO) == "AMD EPYC 9R45"
+    assert machine.cpu_model(CPUINFO) == "AMD EPYC 9R45 (family 26 model 2)"
+    assert machine.cpu_model("model name : Neoverse-V2") == "Neoverse-V2"
     assert machine.cpu_flags(CPUINFO) == ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"]
     assert machine.cpu_flags("Features : asimd bf16") == ["asimd", "bf16"]
     assert machine.cpu_flags("") == []

