@@ -4,7 +4,8 @@
     python benchmarks/load.py --minutes 0.5
 
 The server is a process of its own on loopback. Clients are threads with a connection each; one request
-in fifty hangs up before its answer. Ends with an error where an answer was lost or mixed up.
+in fifty hangs up before its answer. What was counted is kept in `results/server_load.md`; it ends with
+an error where an answer was lost or mixed up.
 """
 
 from __future__ import annotations
@@ -16,12 +17,19 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import machine
 import numpy as np
+from report import listed, markdown
 from serving import connect, documents, embed, hang_up, request_body, rows_of, server
 
 from ctxembed import Embedder
+
+RESULTS = Path(__file__).parent / "results" / "server_load.md"
+LIBRARIES = ("numpy", "onnxruntime", "torch", "uvicorn")
+COLUMNS = ("after", "server's memory", "descriptors", "answers right", "hung up", "lost or mixed")
 
 
 class Load:
@@ -78,7 +86,7 @@ def resident(pid: int) -> float:
 
 
 def main() -> None:
-    """Run for some minutes, and print counts, resident memory and descriptors as it goes."""
+    """Run for some minutes, then print and write counts, resident memory and descriptors."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -86,8 +94,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=512)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--every", type=float, default=30, help="seconds between figures")
+    parser.add_argument("--every", type=float, default=60, help="seconds between figures")
+    parser.add_argument("-o", "--out", type=Path, default=RESULTS, help="where the table goes")
     arguments = parser.parse_args()
+    told = machine.describe(LIBRARIES)  # now: later the load is that of this run
     chosen = documents(arguments.documents)
     with Embedder.open(model=arguments.model) as embedder:
         expected = embedder.embed_documents(chosen)
@@ -99,23 +109,53 @@ def main() -> None:
         ]
         for thread in threads:
             thread.start()
-        started = time.monotonic()
-        while (elapsed := time.monotonic() - started) < 60 * arguments.minutes:
-            time.sleep(min(arguments.every, 60 * arguments.minutes - elapsed))
-            seconds = time.monotonic() - started
-            opened = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
-            print(
-                f"{seconds:6.0f} s  {resident(process.pid):7.1f} MiB  {opened} descriptors  "
-                f"{dict(running.counts)}",
-                flush=True,
-            )
+        rows = list(watch(running, process.pid, arguments))
         running.over.set()
         for thread in threads:
             thread.join()
-    print(dict(running.counts), f"server ended with {process.returncode}")
-    wrong = {k: v for k, v in running.counts.items() if k == "MIXED" or k.startswith("lost")}
-    if wrong:
-        sys.exit(f"lost or mixed answers: {wrong}")
+    told["Measured"] = (
+        f"{arguments.model}, {arguments.clients} clients, {arguments.documents} documents, one a "
+        f"request; {arguments.minutes:g} minutes"
+    )
+    told["In the end"] = (
+        ", ".join(f"{name}: {count:,}" for name, count in sorted(running.counts.items()))
+        + f"; the server ended with {process.returncode}"
+    )
+    lines = [
+        "# The server under load\n",
+        "Written by `python benchmarks/load.py`; see [README.md](../README.md). Every answer is",
+        "compared with its own document's vectors; now and then a client hangs up in the middle.\n",
+        *listed(told),
+        "",
+        *markdown(COLUMNS, rows),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    arguments.out.write_text(text)
+    if wrong(running.counts):
+        sys.exit("answers were lost or mixed up")
+
+
+def watch(running: Load, pid: int, arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield a row every so many seconds until time is up."""
+    started = time.monotonic()
+    while (elapsed := time.monotonic() - started) < 60 * arguments.minutes:
+        time.sleep(min(arguments.every, 60 * arguments.minutes - elapsed))
+        row = [
+            f"{time.monotonic() - started:.0f} s",
+            f"{resident(pid):.1f} MiB",
+            str(len(list(Path(f"/proc/{pid}/fd").iterdir()))),
+            f"{running.counts['right']:,}",
+            f"{running.counts['hung up']:,}",
+            f"{wrong(running.counts):,}",
+        ]
+        print(*row, sep="  ", file=sys.stderr, flush=True)
+        yield row
+
+
+def wrong(counts: Counter[str]) -> int:
+    """Return how many answers were lost or mixed up."""
+    return sum(n for name, n in counts.items() if name == "MIXED" or name.startswith("lost"))
 
 
 if __name__ == "__main__":

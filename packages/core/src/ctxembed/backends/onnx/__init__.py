@@ -14,12 +14,13 @@ from ctxembed.backends.config import (
     spec_from_config,
     with_prompts,
 )
+from ctxembed.backends.hub import find_directory
 from ctxembed.backends.onnx.backend import Loaded, OnnxBackend
 from ctxembed.backends.onnx.files import (
+    HUB_FILES,
     VOCABULARY,
     check_embedded,
     embedded_weights,
-    find_directory,
     find_graph,
 )
 from ctxembed.backends.onnx.session import TokenSession, pick_gpu
@@ -73,7 +74,7 @@ def _embedded(gpu: int | None) -> Loaded:
 
 
 def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelSpec]:
-    directory = find_directory(settings)
+    directory = find_directory(settings, HUB_FILES)
     config = read_config(directory)
     check_pooling(directory, settings.pooling)
     graph = find_graph(directory)

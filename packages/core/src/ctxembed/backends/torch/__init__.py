@@ -13,14 +13,27 @@ from ctxembed.backends.config import (
     spec_from_config,
     with_prompts,
 )
+from ctxembed.backends.hub import find_directory
 from ctxembed.backends.queue import share
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtype
-from ctxembed.backends.torch.hub import find_checkpoint
 from ctxembed.backends.torch.loaded import identity, load_model
 from ctxembed.errors import ModelLoadError
 from ctxembed.planning import Limits
 from ctxembed.settings import Settings
+
+_HUB_FILES = (
+    "config.json",
+    "config_sentence_transformers.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "modules.json",
+    "*_Pooling/config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
 
 _BATCHES_A_GPU = 2
 """One that it works on, and one that is made ready meanwhile."""
@@ -35,7 +48,7 @@ def load(settings: Settings) -> Backend:
     """
     devices = pick_devices(settings.device)
     dtype = pick_dtype(settings.dtype, devices[0])
-    directory = find_checkpoint(settings)
+    directory = find_directory(settings, _HUB_FILES)
     config = read_config(directory)
     check_pooling(directory, settings.pooling)
     if not is_pplx(config):
