@@ -7,6 +7,7 @@ size)`. There is no mask: a window sees all of itself and nothing else. What com
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -37,6 +38,7 @@ _TILE_BYTES = 8 * 2**20
 _LEAST_ROWS, _MOST_ROWS = 128, 1024
 _SMALL_WINDOW = 512
 _SPLIT_KEYS, _SPLIT_ROWS = 2048, 512
+_LOG2_E = math.log2(math.e)
 _PROBE_LENGTHS = (3, 17, 1)
 _PROBE_TOLERANCE = 2e-2
 
@@ -132,7 +134,7 @@ def _one_head(queries: Tensor, keys: Tensor, values: Tensor) -> None:
     rows, group, size = queries.shape
     fit = _TILE_BYTES // (len(keys) * keys.element_size())
     mix, height = _by_rows, min(max(fit, _LEAST_ROWS), _MOST_ROWS)
-    if fit < _LEAST_ROWS and keys.dtype == torch.float32:  # bfloat16 gains nothing by it
+    if fit < _SPLIT_ROWS and keys.dtype == torch.float32:  # bfloat16 gains nothing by it
         mix, height = _by_rows_and_keys, _SPLIT_ROWS
     step = max(1, height // group)
     for start in range(0, rows, step):
@@ -149,17 +151,19 @@ def _by_rows(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def _by_rows_and_keys(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Take keys in parts too, sums kept relative to the highest score so far.
 
-    Milakov and Gimelshein, "Online normalizer calculation for
-    softmax" (2018).
+    Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018). Powers are of two:
+    PyTorch's `exp` takes three times as long as its `exp2` where MKL computes it and the processor
+    is AMD's.
     """
+    queries = queries * _LOG2_E
     mixed = torch.zeros_like(queries)
     highest = queries.new_full((len(queries), 1), -torch.inf)
     total = queries.new_zeros((len(queries), 1))
     for key, value in zip(keys.split(_SPLIT_KEYS), values.split(_SPLIT_KEYS), strict=True):
         scores = product(queries, key)
         higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
-        shrunk = (highest - higher).exp_()
-        scores.sub_(higher).exp_()
+        shrunk = (highest - higher).exp2_()
+        scores.sub_(higher).exp2_()
         total.mul_(shrunk).add_(scores.sum(-1, keepdim=True))
         mixed.mul_(shrunk).add_(product(scores, value.t()))
         highest = higher
