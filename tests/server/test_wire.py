@@ -1,8 +1,10 @@
 """Every route and every refusal over a real socket, in the shapes that the vendor documents."""
 
+import asyncio
 import base64
 import json
 import re
+import threading
 
 import httpx
 import numpy as np
@@ -364,3 +366,23 @@ def test_a_model_that_does_not_open_is_told_and_never_ready(serve, wait_until):
     wait_until(lambda: server.app.state.lifecycle.status == "failed")
     assert httpx.get(f"{server.url}/ready").json() == {"status": "failed"}
     refused(server.texts("a"), 503, "unavailable", "failed")
+
+
+def test_a_model_that_opens_after_the_end_is_closed(wait_until):
+    begun, go_on = threading.Event(), threading.Event()
+    backend = FakeBackend()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(20)
+        return Embedder(backend, Settings())
+
+    async def live():
+        app = create_app(slow)
+        async with app.router.lifespan_context(app):
+            assert await asyncio.to_thread(begun.wait, 20)
+
+    asyncio.run(live())
+    assert backend.closed == 0
+    go_on.set()
+    wait_until(lambda: backend.closed == 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Literal
@@ -71,8 +72,14 @@ class Lifecycle:
                 await asyncio.to_thread(self._service.close, _LAST_BATCH)
 
     async def _load(self) -> None:
+        loader = ThreadPoolExecutor(1, "ctxembed-load")
+        opening = loader.submit(self._opened)
+        loader.shutdown(wait=False)
         try:
-            service = await asyncio.to_thread(self._opened)
+            service = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
         except Exception as error:  # noqa: BLE001 - whoever runs the server decides what it means
             self.status = "failed"
             LOGGER.error("the model can't be opened: %s", type(error).__name__)  # noqa: TRY400 - see gate
@@ -91,3 +98,9 @@ class Lifecycle:
         )
         self._metrics.watch_queue(lambda: dispatcher.held)
         return Service(embedder, dispatcher, self._aliases)
+
+
+def _close(opening: Future[Service]) -> None:
+    """Close a model that was opened for a server that had ended meanwhile."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
