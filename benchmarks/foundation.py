@@ -19,7 +19,7 @@ from engines import work_of
 from machine import describe
 from material import prepare
 from processes import run
-from report import COLUMNS, MIB, agreement, listed, markdown, row
+from report import COLUMNS, MIB, agreement, markdown, row, write_page
 from routes.table import ROUTES
 
 HERE = Path(__file__).parent
@@ -100,25 +100,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--out", type=Path, default=RESULTS, help="where the table goes")
     out = parser.parse_args().out
-    told = listed(describe())
+    told = describe()
     with tempfile.TemporaryDirectory() as name:
         table = list(measure(Path(name)))
         memory, seconds = stream_memory(Path(name))
     streamed = f"{stream.DOCUMENTS * stream.CHUNKS:,} chunks of {stream.WIDTH} dimensions"
     lines = [
-        "# Local weights against the reference\n",
-        "Written by `nox -s bench`; how it is measured stands in [README.md](../README.md).\n",
-        *told,
-        "",
         *table,
         f"- `ctxembed embed` on {streamed}, from a pipe to Parquet, without a model: peak memory",
         f"  {memory / MIB:.0f} MiB, {seconds:.0f} s. Target: under 300 MB.",
         f"- `import ctxembed`: {import_seconds():.2f} s. Target: under 0.3 s.",
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    write_page(out, "Local weights against the reference", "nox -s bench", told, lines)
 
 
 if __name__ == "__main__":

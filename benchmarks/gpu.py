@@ -20,7 +20,7 @@ import torch
 from engines import FOLDER
 from machine import describe
 from material import Documents, document_of, short_documents
-from report import agreement, listed, markdown
+from report import agreement, markdown, write_page
 from routes import reference
 
 from ctxembed import Embedder
@@ -163,19 +163,14 @@ def main() -> None:
         for name, documents in workloads(told.shape).items()
     ]
     lines = [
-        f"# One GPU against the reference approach, {told.shape} shape",
-        "",
-        "Written by `python benchmarks/gpu.py`; random weights, bfloat16, from strings to int8 codes.",
-        "",
-        *listed(machine),
-        "",
         *markdown(COLUMNS, rows),
         "",
         f"A query of {len(QUERY.split())} words: {query_milliseconds(ours):.1f} ms (median of many).",
     ]
     out = told.out or RESULTS / f"gpu-{told.shape}.md"
-    out.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    title = f"One GPU against the reference approach, {told.shape} shape"
+    command = f"python benchmarks/gpu.py --shape {told.shape} --device {told.device}"
+    write_page(out, title, command, machine, lines)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import machine
 import numpy as np
-from report import listed, markdown
+from report import markdown, write_page
 from serving import connect, documents, embed, hang_up, request_body, rows_of, server
 
 from ctxembed import Embedder
@@ -121,17 +121,8 @@ def main() -> None:
         ", ".join(f"{name}: {count:,}" for name, count in sorted(running.counts.items()))
         + f"; the server ended with {process.returncode}"
     )
-    lines = [
-        "# The server under load\n",
-        "Written by `python benchmarks/load.py`; see [README.md](../README.md). Every answer is",
-        "compared with its own document's vectors; now and then a client hangs up in the middle.\n",
-        *listed(told),
-        "",
-        *markdown(COLUMNS, rows),
-    ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    arguments.out.write_text(text)
+    lines = markdown(COLUMNS, rows)
+    write_page(arguments.out, "The server under load", "python benchmarks/load.py", told, lines)
     if wrong(running.counts):
         sys.exit("answers were lost or mixed up")
 

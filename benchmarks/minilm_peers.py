@@ -16,7 +16,7 @@ from pathlib import Path
 
 from machine import describe
 from processes import run
-from report import MIB, listed, markdown
+from report import MIB, markdown, write_page
 from routes.clock import cores
 from tokenizers import Tokenizer
 
@@ -125,15 +125,8 @@ def main() -> None:
     machine["Texts"] = (
         f"{told.tales} fairy tales, {windows} windows of up to {WINDOW_TOKENS} tokens, {tokens:,} in all"
     )
-    opening = [
-        "# Late chunking with all-MiniLM-L6-v2\n",
-        "Written by `nox -s bench-minilm`; how it is measured stands in [README.md](../README.md).\n",
-        *listed(machine),
-        "",
-    ]
-    text = "\n".join([*opening, *lines])
-    print(text)
-    told.out.write_text(text)
+    title = "Late chunking with all-MiniLM-L6-v2"
+    write_page(told.out, title, "nox -s bench-minilm", machine, lines)
 
 
 if __name__ == "__main__":

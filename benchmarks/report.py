@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -47,6 +48,24 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[s
 def listed(told: Mapping[str, object]) -> list[str]:
     """Return the lines of a list of facts."""
     return [f"- {name}: {value}" for name, value in told.items()]
+
+
+def write_page(
+    out: Path, title: str, command: str, told: Mapping[str, object], lines: Iterable[str]
+) -> None:
+    """Print and write a page of results: what it is of, which command wrote it, the facts, the rest."""
+    opening = [
+        f"# {title}",
+        "",
+        f"Written by `{command}`; how it is measured stands in [README.md](../README.md).",
+        "",
+        *listed(told),
+        "",
+    ]
+    text = "\n".join([*opening, *lines]).strip() + "\n"
+    print(text)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
 
 
 def row(

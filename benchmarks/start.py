@@ -19,7 +19,7 @@ from engines import FOLDER
 from machine import describe, peak_memory
 from material import WHOLE_MODEL, write_checkpoint
 from processes import HERE
-from report import MIB, listed, markdown
+from report import MIB, markdown, write_page
 from routes.clock import cores, keep_to
 
 RESULTS = Path(__file__).parent / "results" / "start.md"
@@ -160,17 +160,8 @@ def main() -> None:
         f"{told.layers} layers of the 0.6B shape, float32 on disk, page cache warm; one query of "
         f"{len(QUERY.split())} words, {cores()} threads; median of {STARTS} starts"
     )
-    lines = [
-        "# Time to the first vector\n",
-        "Written by `python benchmarks/start.py`; see [README.md](../README.md).\n",
-        *listed(machine),
-        "",
-        *markdown(COLUMNS, rows),
-        MEANING,
-    ]
-    text = "\n".join(lines)
-    print(text)
-    told.out.write_text(text)
+    lines = [*markdown(COLUMNS, rows), MEANING]
+    write_page(told.out, "Time to the first vector", "python benchmarks/start.py", machine, lines)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from engines import FOLDER
 from machine import describe, peak_memory
 from material import WHOLE_MODEL, document_of, token_counts, useful_flops, write_checkpoint
 from processes import run
-from report import MIB, cosines, listed, markdown
+from report import MIB, cosines, markdown, write_page
 from routes.clock import cores, keep_to
 
 RESULTS = Path(__file__).parent / "results" / "windows.md"
@@ -114,17 +114,8 @@ def main() -> None:
         f"one document of {tokens:,} tokens in {len(document)} chunks; {told.layers} layers of the "
         f"0.6B shape, {told.dtype}, {cores()} threads, wall time"
     )
-    lines = [
-        "# Window sizes\n",
-        "Written by `python benchmarks/windows.py`; see [README.md](../README.md).\n",
-        *listed(machine),
-        "",
-        *markdown(COLUMNS, rows),
-        MEANING,
-    ]
-    text = "\n".join(lines)
-    print(text)
-    told.out.write_text(text)
+    lines = [*markdown(COLUMNS, rows), MEANING]
+    write_page(told.out, "Window sizes", "python benchmarks/windows.py", machine, lines)
 
 
 if __name__ == "__main__":
