@@ -115,7 +115,7 @@ def row(name: str, documents: Documents, ours: Embedder, checkpoint: Path, devic
     size = max(1, REFERENCE_TOKENS // max(counts))
     theirs = reference.load(checkpoint, device=device, dtype="bfloat16", size=size)
     seconds = best(lambda: ours.embed_documents(documents), device)
-    rival = best(lambda: theirs(documents), device, runs=1)
+    rival = best(lambda: theirs(documents), device)
     few = documents[:4]
     found = agreement(np.concatenate(theirs(few)), np.concatenate(ours.embed_documents(few)))
     work = work_of(ours.backend._loaded[0].model)

@@ -9,6 +9,8 @@ from hypothesis import given
 
 from ctxembed import ConfigurationError, DocumentTooLongError, ModelSpec, Settings
 from ctxembed.planning import (
+    LEAST_WASTE,
+    MOST_WASTE,
     Layout,
     Limits,
     TokenizedChunk,
@@ -185,6 +187,8 @@ def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded)
         assert len(inside) <= most
         assert len(inside) == 1 or cost <= tokens
         assert len(inside) == 1 or sum(len(w.chunks) for w in inside) <= chunks
+        waste = cost - sum(w.tokens for w in inside)
+        assert waste <= max(LEAST_WASTE, cost * MOST_WASTE)
     if not padded:
         assert list(range(len(windows))) == [n for batch in batches for n in batch]
 
@@ -194,6 +198,24 @@ def test_a_prefix_counts_for_every_window():
     windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(10)]
 
     assert [5, 5] == [len(b) for b in pack(windows, Limits(batch_tokens=50), prefix_tokens=9)]
+
+
+def test_short_windows_are_not_padded_to_a_long_one():
+    """40 windows of 5 tokens beside one of 200 would be 8,200 tokens instead of 400."""
+    windows = [plan_document(n, chunks_of([5]), layout())[0] for n in range(41)]
+    windows[7] = replace(windows[7], tokens=200)
+    batches = pack(windows, Limits(batch_tokens=10_000, padded=True))
+
+    assert [1, 40] == [len(batch) for batch in batches]
+    assert batches[0] == [7]
+    assert len(pack(windows, Limits(batch_tokens=10_000))) == 1
+
+
+def test_windows_of_like_length_stay_together():
+    windows = [plan_document(n, chunks_of([5]), layout())[0] for n in range(20)]
+    windows = [replace(window, tokens=100 - n) for n, window in enumerate(windows)]
+
+    assert len(pack(windows, Limits(batch_tokens=10_000, padded=True))) == 1
 
 
 def test_batches_are_shared_out_among_places():

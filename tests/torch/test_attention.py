@@ -57,6 +57,20 @@ def test_the_stock_kernel_gives_exact_attention(dtype: torch.dtype, lengths: lis
     assert_exact(attention._fused, lengths, dtype)
 
 
+def test_keys_repeated_for_every_head_give_exact_attention(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    stock = attention.functional.scaled_dot_product_attention
+    monkeypatch.setattr(attention, "_needs_own_heads", lambda queries: True)
+    monkeypatch.setattr(
+        attention.functional,
+        "scaled_dot_product_attention",
+        lambda *each, **how: asked.append(how["enable_gqa"]) or stock(*each, **how),
+    )
+    assert_exact(attention._fused, [7, 1, 300], torch.float32)
+
+    assert asked == [False] * 3
+
+
 @pytest.mark.parametrize("lengths", [[600], [1300, 65, 1024]])
 @needs_onednn
 def test_long_windows_whose_keys_are_split_give_exact_attention(
@@ -121,6 +135,16 @@ def test_a_packed_kernel_that_looks_across_borders_is_not_used(monkeypatch: pyte
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", leaks)
 
     assert not attention._packed_works(CPU, 128)
+
+
+def test_a_full_gpu_is_no_reason_against_the_packed_kernel(monkeypatch: pytest.MonkeyPatch):
+    def full(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", full)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        attention._packed_works(CPU, 128)
 
 
 @pytest.mark.gpu

@@ -111,6 +111,29 @@ def test_batches_are_shared_out_between_devices_and_rows_stay_in_place(pplx_chec
     assert embedder.backend._under_way == [0, 0]
 
 
+def test_what_one_of_several_devices_has_no_room_for_goes_to_another(pplx_checkpoint: Path):
+    backend = load(Settings(model=str(pplx_checkpoint), batch_tokens=4000))
+    (loaded,) = backend._loaded
+    documents = [["A river flows. " * 30], ["Short."], ["A bridge stands. " * 30]]
+    expected = Embedder(backend).embed_documents(documents)
+    both = [
+        Loaded(loaded.tokenizer, Small(loaded.model, fits), type(loaded.queue)(), Room())
+        for fits in (50, 700)
+    ]
+    limits = replace(backend.limits, concurrency=2)
+    embedder = Embedder(TorchBackend(both, backend.spec, limits))
+    found = embedder.embed_documents(documents)
+
+    assert max(both[0].model.sizes) > 50
+    for one, two in zip(expected, found, strict=True):
+        assert np.abs(one.astype(int) - two.astype(int)).max() <= 1
+    assert embedder.backend._under_way == [0, 0]
+    for each in both:
+        each.model.fits = 50
+    with pytest.raises(DeviceMemoryError, match="Document 0"):
+        embedder.embed_documents(documents)
+
+
 def test_a_device_that_failed_is_free_again(pplx_checkpoint: Path):
     embedder, small = with_room_for(0, pplx_checkpoint)
     with pytest.raises(BackendError):
@@ -137,10 +160,16 @@ def test_every_gpu_is_one_worker_each(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_batch_takes_half_of_what_is_free_on_a_gpu(monkeypatch: pytest.MonkeyPatch):
     gpu = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
     for free, expected in ((80 * 2**30, 32_768), (2**30, 5368), (2**10, 1)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 0))
         assert batch_tokens(gpu, 100_000) == expected
     assert batch_tokens(torch.device("cpu"), 100_000) == 2048
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 2**30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    assert batch_tokens(gpu, 100_000) == 5368  # held by PyTorch, and free
 
 
 @pytest.mark.gpu

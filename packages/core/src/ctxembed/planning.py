@@ -22,6 +22,9 @@ UNLIMITED = 2**31
 LEAST_SHARE = 2048
 """Tokens below which a batch isn't made smaller for the sake of running more of them at once."""
 
+MOST_WASTE, LEAST_WASTE = 1 / 4, 64
+"""Padding that a batch may have, as a part of its tokens; and how many are never too many."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizedChunk:
@@ -258,9 +261,9 @@ def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> l
     """Return the numbers of the windows of each batch, within the limits.
 
     `prefix_tokens` stand before each window. A window that alone exceeds `batch_tokens` is a batch
-    alone. Windows stay in order, except with `limits.padded`, where longer ones go first. Where several
-    batches may be under way at once, they are made small enough to give each place one of equal size:
-    fewer leave places idle, more wait twice.
+    alone. Windows stay in order, except with `limits.padded`, where longer ones go first, and a batch
+    ends where too much of it would be padding. Where several batches may be under way at once, they are
+    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
     """
     most = limits.batch_tokens
     if limits.concurrency > 1 and windows:
@@ -270,21 +273,24 @@ def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> l
     if limits.padded:
         order.sort(key=lambda number: -windows[number].tokens)
     batches: list[list[int]] = []
-    tokens = chunks = 0
+    tokens = chunks = waste = 0
     for number in order:
         window = windows[number]
-        longest = windows[batches[-1][0]] if limits.padded and batches else window
-        cost = longest.tokens + prefix_tokens
+        own = window.tokens + prefix_tokens
+        padding = 0
+        if limits.padded and batches:
+            padding = windows[batches[-1][0]].tokens - window.tokens
+        wasted, held = waste + padding, tokens + own + padding
         full = not batches or (
             len(batches[-1]) + 1 > limits.documents
-            or tokens + cost > most
+            or held > most
             or chunks + len(window.chunks) > limits.chunks
+            or wasted > max(LEAST_WASTE, held * MOST_WASTE)
         )
         if full:
             batches.append([])
-            tokens = chunks = 0
-            cost = window.tokens + prefix_tokens
+            chunks, wasted, held = 0, 0, own
         batches[-1].append(number)
-        tokens += cost
+        tokens, waste = held, wasted
         chunks += len(window.chunks)
     return batches

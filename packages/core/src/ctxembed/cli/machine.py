@@ -66,7 +66,7 @@ def versions(names: Iterable[str]) -> str:
 
 def cpu_model(cpuinfo: str) -> str:
     """Return the processor's name, with the numbers that tell apart what a cloud calls by one name."""
-    found = {}
+    found: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         found.setdefault(name.strip(), value.strip())

@@ -72,6 +72,16 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
     for name in _SIZES:
         if not isinstance(config.get(name), int):
             raise ModelLoadError(f"config.json gives no {name}. Hint: fetch the checkpoint again.")
+    try:
+        return _architecture(config)
+    except (TypeError, ValueError, AttributeError) as error:
+        message = (
+            "config.json has a value of the wrong kind among heads, norms or rotary positions."
+        )
+        raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.") from error
+
+
+def _architecture(config: Mapping[str, Any]) -> Architecture:
     _check_plain(config)
     heads = config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads") or heads
@@ -87,7 +97,7 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         head=config.get("head_dim") or config["hidden_size"] // heads,
         inner=config["intermediate_size"],
         theta=_theta(config),
-        epsilon=config.get("rms_norm_eps", _EPSILON),
+        epsilon=float(config.get("rms_norm_eps", _EPSILON)),
     )
 
 
@@ -96,6 +106,7 @@ def _check_plain(config: Mapping[str, Any]) -> None:
         "attention_bias": config.get("attention_bias", False),
         "hidden_act": config.get("hidden_act", "silu") != "silu",
         "sliding_window": config.get("use_sliding_window", False),
+        "partial_rotary_factor": config.get("partial_rotary_factor", 1.0) != 1.0,
         "layer_types": set(config.get("layer_types") or ()) - {"full_attention"},
     }
     for name, differs in unusual.items():

@@ -81,6 +81,8 @@ def _packed_works(device: torch.device, size: int) -> bool:
     with torch.inference_mode():
         try:
             found = _packed(queries, keys, values, borders)
+        except torch.OutOfMemoryError:  # says nothing of the kernel
+            raise
         except (ImportError, TypeError, RuntimeError, NotImplementedError):
             return False
         expected = _fused(queries, keys, values, borders)
@@ -91,6 +93,10 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> T
     """Take a window at a time, with what PyTorch has for it."""
     mixed = torch.empty_like(queries)
     several = queries.shape[1] > keys.shape[1]
+    if several and _needs_own_heads(queries):
+        group = queries.shape[1] // keys.shape[1]
+        keys, values = (each.repeat_interleave(group, 1) for each in (keys, values))
+        several = False
     for window in borders.windows:
         mine, key, value = (
             each[window].transpose(0, 1).unsqueeze(0) for each in (queries, keys, values)
@@ -100,6 +106,15 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> T
         )
         mixed[window] = found[0].transpose(0, 1)
     return mixed.flatten(1)
+
+
+def _needs_own_heads(queries: Tensor) -> bool:
+    """Tell whether keys are to be repeated for all heads of a group.
+
+    Of the kernels for a GPU only those for 16-bit numbers know groups. For others PyTorch would take
+    one that keeps a matrix of tokens by tokens.
+    """
+    return queries.device.type == "cuda" and queries.dtype == torch.float32
 
 
 def _in_tiles(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> Tensor:

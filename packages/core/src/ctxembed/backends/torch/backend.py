@@ -23,6 +23,8 @@ from ctxembed.planning import Batch, Limits, TokenizedChunk
 LaidOut = tuple[Sequence[int], list[Span]]
 """A window's token ids, and the tokens that each of its rows is the mean of."""
 
+_SMALLER = "Hint: a smaller batch_tokens or window_tokens takes less memory."
+
 Found = tuple[Tensor, Tensor]
 """Rows, and whether all of them are finite: on the device, where work on them may still go on."""
 
@@ -49,20 +51,25 @@ class TorchBackend:
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return one (chunks, dimensions) array a window, once a model is free."""
-        with self._one() as loaded:
-            laid_out = _laid_out(batch, loaded)
-            if not laid_out:
-                return []
-            return _on_host(loaded.queue.run(_found, loaded, laid_out, batch.form), laid_out)
+        too_small: set[int] = set()
+        while True:
+            with self._one(too_small) as loaded:
+                laid_out = _laid_out(batch, loaded)
+                if not laid_out:
+                    return []
+                found = loaded.queue.run(_found, loaded, laid_out, batch.form)
+                return _on_host(found, laid_out)
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
-        with self._one() as loaded:
-            laid_out = _laid_out(batch, loaded)
-            if not laid_out:
-                return []
-            found = await loaded.queue.arun(_found, loaded, laid_out, batch.form)
-            return await asyncio.to_thread(_on_host, found, laid_out)
+        too_small: set[int] = set()
+        while True:
+            with self._one(too_small) as loaded:
+                laid_out = _laid_out(batch, loaded)
+                if not laid_out:
+                    return []
+                found = await loaded.queue.arun(_found, loaded, laid_out, batch.form)
+                return await asyncio.to_thread(_on_host, found, laid_out)
 
     def close(self) -> None:
         """Let go of the weights, which stay for as long as another backend uses them."""
@@ -75,14 +82,23 @@ class TorchBackend:
         return loaded
 
     @contextmanager
-    def _one(self) -> Iterator[Loaded]:
-        """Give the model with the fewest batches under way."""
+    def _one(self, too_small: set[int]) -> Iterator[Loaded]:
+        """Give the model with the fewest batches under way, of those whose memory may suffice.
+
+        One whose memory doesn't is added to `too_small`, and the block is left without an error, as
+        long as there are others.
+        """
         loaded = self._open()
         with self._lock:
-            number = min(range(len(loaded)), key=self._under_way.__getitem__)
+            left = [number for number in range(len(loaded)) if number not in too_small]
+            number = min(left, key=self._under_way.__getitem__)
             self._under_way[number] += 1
         try:
             yield loaded[number]
+        except DeviceMemoryError:
+            too_small.add(number)
+            if len(left) == 1:
+                raise
         finally:
             with self._lock:
                 self._under_way[number] -= 1
@@ -107,7 +123,7 @@ def _found(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found:
             done.append(found)
             start += len(part)
         elif len(part) == 1:
-            raise DeviceMemoryError(_failed(part, "out of memory"))
+            raise DeviceMemoryError(f"{_failed(part, 'out of memory')} {_SMALLER}")
         else:
             loaded.room.tokens = max(1, _tokens(part) // 2)
     rows, finite = zip(*done, strict=True)
@@ -169,7 +185,4 @@ def _tokens(windows: Sequence[LaidOut]) -> int:
 
 
 def _failed(windows: Sequence[LaidOut], why: str) -> str:
-    return (
-        f"the model failed on {_tokens(windows)} tokens ({why}). "
-        "Hint: a smaller batch_tokens or window_tokens takes less memory."
-    )
+    return f"the model failed on {_tokens(windows)} tokens ({why})."

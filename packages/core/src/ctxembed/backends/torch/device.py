@@ -73,6 +73,8 @@ def batch_tokens(device: torch.device, token_bytes: int) -> int:
     if device.type != "cuda":
         return TYPICAL_ROWS if device.type == "cpu" else _DEVICE_BATCH_TOKENS
     free, _ = torch.cuda.mem_get_info(device)
+    # what PyTorch holds and doesn't use, as after another embedder's work, is free too
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return max(1, min(_DEVICE_BATCH_TOKENS, free // 2 // token_bytes))
 
 
