@@ -1,13 +1,10 @@
 """`ctxembed bench` by its parts: figures that are consistent, and what is refused before any work."""
 
-import io
-import json
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from ctxembed import Embedder, ModelSpec, Settings
 from ctxembed.backends.work import Work, rate
@@ -16,39 +13,9 @@ from ctxembed.cli.bench.command import _dtypes
 from ctxembed.cli.bench.documents import count_documents, documents
 from ctxembed.cli.bench.measuring import MOST_RUNS, choose, measure, window_lengths
 from ctxembed.cli.bench.memory import peak_memory
-from ctxembed.cli.bench.result import Measured, Result
-from ctxembed.cli.bench.terminal import show
 from ctxembed.cli.lines import Document
 from ctxembed.errors import InputError
 from ctxembed.testing import FakeBackend
-
-ROW = Measured(
-    name="float32",
-    device="cpu",
-    threads=2,
-    documents=3,
-    chunks=40,
-    tokens=5000,
-    runs=2,
-    seconds=2.5,
-    started=0.5,
-    loaded=1.25,
-    first=0.25,
-    memory=512 * 2**20,
-    operations=5_000_000_000_000,
-    peak=4000.0,
-    agreement=Agreement(1.0, 0, 1.0),
-)
-
-
-def result(*rows, **changes):
-    values = {"model": "m", "backend": "torch", "data": "d", "available": 3, "chunk_tokens": 256}
-    values |= {"load": 0.1, "cores": 2}
-    return Result(**(values | changes), rows=rows, facts={"date": "today"})
-
-
-def changed(**values):
-    return Measured(**{name: getattr(ROW, name) for name in Measured.__slots__} | values)
 
 
 def many(count, chunks=4, words=10):
@@ -73,75 +40,6 @@ def slow(seconds_a_token):
         clock[0] += seconds_a_token * sum(window.tokens for window in batch.windows)
 
     return Embedder(FakeBackend(fault=fault)), measuring, lambda: clock[0]
-
-
-def test_derived_figures_follow_from_the_measured_ones():
-    found = ROW.to_dict()
-
-    assert found["tokens_per_second"] * found["seconds"] == found["tokens"]
-    assert found["chunks_per_second"] * found["seconds"] == found["chunks"]
-    assert found["first_vector"] == 2.0
-    assert found["speed"] == 2000.0
-    assert found["share"] == 0.5
-
-
-def test_table_fits_80_columns_and_has_every_figure():
-    out = io.StringIO()
-    rows = [changed(name=name) for name in ("float32", "bfloat16", "int8")]
-    show(result(*rows), Console(file=out, width=80))
-    text = out.getvalue()
-
-    assert max(map(len, text.splitlines())) <= 80
-    lines = {line[:26].strip(): line[26:].split("  ") for line in text.splitlines()}
-    cells = {
-        name: [each.strip() for each in values if each.strip()] for name, values in lines.items()
-    }
-    assert cells["tokens/s"] == ["2,000"] * 3
-    assert cells["chunks/s"] == ["16.0"] * 3
-    assert cells["time to first vector"] == ["2.00 s"] * 3
-    assert cells["peak memory"] == ["512 MiB"] * 3
-    assert cells["share of that peak"] == ["50%"] * 3
-    assert cells["int8 codes as in float32"] == ["100.0000%"] * 3
-    assert cells["documents"] == ["3"] * 3
-    assert "peak memory of the GPU" not in cells
-
-
-def test_what_was_not_measured_is_said_and_never_invented():
-    out = io.StringIO()
-    found = result(
-        changed(memory=None, operations=None, peak=None, agreement=None),
-        backend="onnx",
-        available=9,
-    )
-    show(found, Console(file=out, width=200))
-
-    assert found.notes() == [
-        "3 of 9 documents were measured, in order: --seconds decides how many fit.",
-        "peak memory was not measured: only Linux tells it.",
-        "the share of peak was not measured: the work inside an ONNX graph isn't known.",
-        "agreement was not measured: there is nothing in float32 to compare with.",
-    ]
-    assert all(f"- {note}\n" in out.getvalue() for note in found.notes())
-    assert "share of that peak" not in out.getvalue()
-    assert json.loads(json.dumps(found.to_dict()))["rows"][0]["memory"] is None
-
-
-def test_slower_type_says_that_it_read_fewer_documents():
-    found = result(ROW, changed(name="bfloat16", documents=1), changed(name="int8", peak=None))
-
-    assert found.notes() == [
-        "bfloat16 is slower and was measured on 1 of these 3; what agrees is counted over those.",
-        "the share of peak was not measured for int8: no floating-point products.",
-    ]
-
-
-@pytest.mark.parametrize(("load", "busy"), [(None, False), (0.9, False), (1.0, True), (9.0, True)])
-def test_busy_machine_is_said_to_be_busy(load, busy):
-    notes = result(ROW, load=load).notes()
-
-    assert [note.startswith("the machine was busy before it began") for note in notes] == [
-        True
-    ] * busy
 
 
 def test_agreement_of_codes_with_themselves_is_whole():
@@ -212,6 +110,27 @@ def test_seconds_and_tokens_are_those_of_one_run(monkeypatch):
     assert read == timed.runs * timed.tokens
     alike = np.concatenate(embedder.embed_documents(chosen.documents))
     np.testing.assert_array_equal(timed.codes, alike)
+
+
+def test_waiting_is_that_of_the_fastest_run(monkeypatch):
+    embedder, measuring, clock = slow(0.01)
+    monkeypatch.setattr(measuring, "perf_counter", clock)
+    chosen, _ = choose(embedder, iter(many(3)), seconds=60.0)
+    pauses = iter([(2, 4), (1, 8), (0, 5), (3, 2), (3, 9)])
+    total = [0]
+    embed = embedder.embed_documents
+
+    def disturbed(documents):
+        pause, wait = next(pauses)
+        total[0] += wait * 10**9
+        if pause:
+            embed([["w " * 100 * pause]])
+        return embed(documents)
+
+    monkeypatch.setattr(embedder, "embed_documents", disturbed, raising=False)
+    monkeypatch.setattr(measuring, "waits", lambda: {"t": total[0]})
+
+    assert measure(embedder, chosen, seconds=60.0).waited == 5.0
 
 
 def test_no_further_run_is_begun_that_would_not_fit(monkeypatch):
@@ -286,6 +205,8 @@ def test_no_more_is_read_of_a_file_than_is_measured(lines):
         ("torch", ["bfloat16"], False, ["bfloat16"]),
         ("torch", ["bfloat16", "float32", "bfloat16"], False, ["float32", "bfloat16"]),
         ("onnx", [], True, ["auto"]),
+        ("onnx", ["float32", "auto"], True, ["auto"]),
+        ("onnx", ["float32", "int8"], True, ["int8", "auto"]),
     ],
 )
 def test_types_are_measured_once_and_float32_first(backend, asked, compared, names):

@@ -49,7 +49,7 @@ def test_report_has_versions_machine_and_speed(run, monkeypatch):
     out = run("doctor").stdout
 
     assert "  torch                   1.2\n" in out
-    assert "100 GFLOP/s, through oneDNN 240 GFLOP/s" in out
+    assert "100 GFLOP/s, through oneDNN 240 GFLOP/s; a model takes the faster\n" in out
     assert "H200, 141 GiB" in out
     assert "  on the CPU, --dtype bfloat16 pays" in out
     assert 'this command line: python -m pip install "ctxembed[cli]" (missing: rich)' in out
@@ -75,6 +75,38 @@ def test_report_has_the_number_of_threads_and_why(run, monkeypatch, told, line, 
     assert line in out
     assert "  cores                   64, of which 1.5 by quota\n" in out
     assert (advice in out) == advised
+
+
+@pytest.mark.parametrize(
+    ("told", "advised"), [("x", "x"), ("0", "0"), ("-2", "-2"), (" ", None), ("3,1", None)]
+)
+def test_number_of_threads_that_is_none_is_said_to_be_ignored(run, monkeypatch, told, advised):
+    monkeypatch.setattr(speed, "measure_cpu", lambda: FAST)
+    monkeypatch.setattr(speed, "gpus", list)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    out = run("doctor").stdout
+    line = f"  OMP_NUM_THREADS={advised!r} is no number of threads and is ignored\n"
+
+    assert (line in out) == (advised is not None)
+    assert ("is ignored" in out) == (advised is not None)
+
+
+@pytest.mark.parametrize(("number", "line"), [(8, "4 (torch's own limit)"), (4, "4")])
+def test_fewer_threads_of_torch_have_a_reason(run, monkeypatch, number, line):
+    monkeypatch.setattr(speed, "measure_cpu", lambda: FAST)
+    monkeypatch.setattr(speed, "gpus", list)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(number))
+    _, speeds = run("doctor").stdout.split("\nSpeed\n")
+
+    assert speeds.startswith(f"  threads                 {line}\n")
+
+
+def test_torch_without_onednn_is_said_to_have_none(run, monkeypatch):
+    slow = Speeds(threads=4, linear=100.0, onednn=None, bfloat16=30.0)
+    monkeypatch.setattr(speed, "measure_cpu", lambda: slow)
+    monkeypatch.setattr(speed, "gpus", list)
+
+    assert "100 GFLOP/s, oneDNN isn't in this torch\n" in run("doctor").stdout
 
 
 def test_report_without_torch_says_how_to_get_it(run, monkeypatch):

@@ -256,3 +256,18 @@ def test_impossible_layouts_are_refused(settings, words):
     """A window beyond the model, an overlap as long as the window."""
     with pytest.raises(ConfigurationError, match=words):
         layout_for(settings, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        (0, "takes 100 at the most, special tokens already taken off."),
+        (
+            5,
+            "takes 95 at the most, special tokens and the 5 of document_prefix already taken off.",
+        ),
+    ],
+)
+def test_window_beyond_the_model_is_refused_with_what_is_taken_off(prefix, words):
+    with pytest.raises(ConfigurationError, match=f"^window_tokens is 101 and .* {words}$"):
+        layout_for(Settings(window_tokens=101), SPEC, prefix)

@@ -269,7 +269,7 @@ def test_a_missing_package_is_answered_with_the_install_line(monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        ({"dtype": "bfloat16"}, 'backend="torch"'),
+        ({"dtype": "bfloat16"}, "or take a directory with safetensors"),
         ({"device": "cuda"}, "onnxruntime-gpu"),
         ({"device": "mps"}, "not 'mps'"),
         ({"device": "cuda:x"}, "not 'cuda:x'"),

@@ -104,7 +104,9 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
     limit = spec.max_tokens - prefix_tokens
     window = settings.window_tokens or spec.window_tokens
     if settings.window_tokens is not None and window > limit:
-        message = f"window_tokens is {window} and {spec.name} takes {limit} at the most."
+        besides = f" and the {prefix_tokens} of document_prefix" if prefix_tokens else ""
+        most = f"{limit} at the most, special tokens{besides} already taken off"
+        message = f"window_tokens is {window} and {spec.name} takes {most}."
         raise ConfigurationError(message)
     window = min(window, limit)
     if window < 1:

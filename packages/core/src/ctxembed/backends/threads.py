@@ -42,9 +42,8 @@ def allowed(
     `groups` is where control groups are mounted, `own` the file that tells which ones are this
     process's.
     """
-    told = environment.get(VARIABLE, "").partition(",")[0].strip()
-    if told.isdecimal() and int(told):
-        return Threads(int(told), VARIABLE)
+    if told := _told(environment):
+        return Threads(told, VARIABLE)
     usable = usable or cores()
     quota = core_quota(groups, own)
     if quota is not None and math.ceil(quota) < usable:
@@ -53,6 +52,18 @@ def allowed(
     if usable < present:
         return Threads(usable, f"affinity to {usable} of {present} cores")
     return Threads(usable, "all cores")
+
+
+def unread(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return what `OMP_NUM_THREADS` holds where that is no number of threads, and so is ignored."""
+    value = environment.get(VARIABLE, "").strip()
+    return value if value and not _told(environment) else None
+
+
+def _told(environment: Mapping[str, str]) -> int | None:
+    """Return the number of threads that the variable asks for, None where it holds no such number."""
+    told = environment.get(VARIABLE, "").partition(",")[0].strip()
+    return int(told) or None if told.isdecimal() else None
 
 
 def limit_torch_threads() -> int:

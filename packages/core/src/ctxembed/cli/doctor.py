@@ -37,9 +37,9 @@ def doctor() -> None:
     number = threads.allowed()
     told = {"threads": f"{number.number} ({number.reason})"}
     _section("Machine", machine.describe() | told)
-    advice = [*_too_many(number), *_missing(installed)]
+    advice = [*_ignored(), *_too_many(number), *_missing(installed)]
     if installed["torch"]:
-        advice = [*_torch(), *advice]
+        advice = [*_torch(number.number), *advice]
     else:
         _section("Speed", {"not measured": "that needs torch"})
     print("\nAdvice")
@@ -47,21 +47,32 @@ def doctor() -> None:
         print(f"  {line}")
 
 
-def _torch() -> list[str]:
+def _torch(allowed: int) -> list[str]:
     """Print what torch reaches here, and return the advice that follows from it."""
     devices = speed.gpus()
     speeds = speed.measure_cpu()
-    onednn = "not in this torch" if speeds.onednn is None else f"{speeds.onednn:.0f} GFLOP/s"
+    onednn = "oneDNN isn't in this torch"
+    if speeds.onednn is not None:
+        onednn = f"through oneDNN {speeds.onednn:.0f} GFLOP/s; a model takes the faster"
+    lower = " (torch's own limit)" if speeds.threads < allowed else ""
     _section(
         "Speed",
         {
-            "threads": str(speeds.threads),
-            "float32": f"{speeds.linear:.0f} GFLOP/s, through oneDNN {onednn}",
+            "threads": f"{speeds.threads}{lower}",
+            "float32": f"{speeds.linear:.0f} GFLOP/s, {onednn}",
             "bfloat16": f"{speeds.bfloat16:.0f} GFLOP/s",
             "GPU": "; ".join(devices) or "none that torch sees",
         },
     )
     return [f"{'on the CPU, ' if devices else ''}{speeds.advice}"]
+
+
+def _ignored() -> list[str]:
+    """Return advice where the variable holds what nobody can count by."""
+    value = threads.unread()
+    if value is None:
+        return []
+    return [f"{threads.VARIABLE}={value!r} is no number of threads and is ignored"]
 
 
 def _too_many(told: threads.Threads) -> list[str]:

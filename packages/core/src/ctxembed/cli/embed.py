@@ -28,7 +28,6 @@ from ctxembed.settings import Settings
 
 STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
-_MOST_CHUNK_TOKENS, _CHUNKS_A_WINDOW = 256, 4
 
 
 @with_settings()
@@ -164,13 +163,12 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
-    """Return what splits texts, by default so that several chunks share a window."""
-    window = embedder.settings.window_tokens or embedder.backend.spec.window_tokens
-    most = chunk_tokens or min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_A_WINDOW))
+    """Return what splits texts; what that takes is imported where there is one."""
 
     def split(text: str) -> list[str]:
-        from ctxembed.cli.splitting import splitter
+        from ctxembed.cli.splitting import splitter, usual_chunk_tokens
 
+        most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
         return splitter(embedder.backend.tokenize, most)(text)
 
     return split

@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from semantic_text_splitter import TextSplitter
 
 from ctxembed.errors import ConfigurationError
+from ctxembed.models import ModelSpec
 from ctxembed.planning import TokenizedChunk
+from ctxembed.settings import Settings
 
 Count = Callable[[str], int]
 """Tells how many tokens a text has."""
+
+_MOST_CHUNK_TOKENS, _CHUNKS_A_WINDOW = 256, 4
 
 Piece = tuple[int, int]
 """`(start, stop)`: the characters of a text that make up a chunk."""
@@ -56,6 +60,12 @@ def pieces(text: str, count: Count, chunk_tokens: int) -> list[Piece]:
     if len(joined) > 1 and not count(text[slice(*joined[0])]):
         joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
+
+
+def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
+    """Return the tokens a chunk may have where nobody says: few enough that several share a window."""
+    window = settings.window_tokens or spec.window_tokens
+    return min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_A_WINDOW))
 
 
 def splitter(

@@ -45,14 +45,17 @@ def load(settings: Settings) -> Backend:
         ConfigurationError: a data type or device that isn't to be had here.
         ModelLoadError: weights or tokenizer are absent or unusable.
     """
+    embedded = settings.spec is not None and settings.spec.name == EMBEDDED_MODEL
     if settings.dtype not in ("auto", "float32"):
+        # torch refuses the embedded model
+        other = "a directory with safetensors" if embedded else 'backend="torch"'
         message = (
             f"the onnx backend has no {settings.dtype}: a graph comes with its own types. "
-            'Hint: leave dtype out, or take backend="torch".'
+            f"Hint: leave dtype out, or take {other}."
         )
         raise ConfigurationError(message)
     gpu = pick_gpu(settings.device)
-    if settings.spec is not None and settings.spec.name == EMBEDDED_MODEL:
+    if settings.spec is not None and embedded:
         loaded, spec = _embedded(gpu), settings.spec
     else:
         loaded, spec = _from_directory(settings, gpu)

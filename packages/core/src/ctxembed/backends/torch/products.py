@@ -30,11 +30,11 @@ _DEVICE_CALLS = 10
 _KINDS: tuple[Kind, ...] = ("torch", "onednn")
 
 
-def model_of(backend: Backend) -> TokenModel:
-    """Return the model behind a backend of this package."""
+def models_of(backend: Backend) -> tuple[TokenModel, ...]:
+    """Return the models behind a backend of this package: the same on each of its devices."""
     if not isinstance(backend, TorchBackend):
         raise TypeError(type(backend).__name__)
-    return backend._open()[0].model  # noqa: SLF001 - the package's own
+    return tuple(each.model for each in backend._open())  # noqa: SLF001 - the package's own
 
 
 def work_of(model: TokenModel) -> Work | None:
@@ -60,20 +60,24 @@ def work_of(model: TokenModel) -> Work | None:
     return Work(layers, config.num_hidden_layers * config.hidden_size)
 
 
+def has_peak(dtype: str) -> bool:
+    """Say whether `peak` can be measured: of a floating-point type."""
+    found: bool = getattr(torch, dtype).is_floating_point
+    return found
+
+
 def peak(
     shapes: Iterable[Shape],
     dtype: str,
     device: str = "cpu",
     *,
     clock: Callable[[], float] = perf_counter,
-) -> float | None:
+) -> float:
     """Return GFLOP/s of the fastest product at the largest shapes, by any route that layers take.
 
-    None where the type isn't a floating-point one. Takes about 0.1 s a product, some dozen in all.
+    The type is a floating-point one. Takes about 0.1 s a product, some dozen in all.
     """
     kind = getattr(torch, dtype)
-    if not kind.is_floating_point:
-        return None
     target = torch.device(device)
     calls = _CALLS.get(target.type, _DEVICE_CALLS)
     largest = sorted(set(shapes), key=lambda shape: shape[0] * shape[1])[-_LARGEST:]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from ctxembed.backends import threads
 from ctxembed.cli import machine, speed
 from ctxembed.cli.counting import counted
 from ctxembed.cli.options import with_settings
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ctxembed.cli.bench.result import Measured
 
 _REFERENCE = "float32"
+_SAID = ("model", "backend", "dtype")
+"""Settings that stand elsewhere in the report."""
+
 _TYPES = tuple(each for each in get_args(Dtype) if each != "auto")
 
 
@@ -71,8 +74,13 @@ def bench(
         ),
     ] = 20.0,
     chunk_tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens a chunk at the most, where a document is text.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens a chunk at the most, where a document is text; without it 256, or a quarter "
+            "of a shorter window, as for `ctxembed embed`.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on standard output, and no table.")
     ] = False,
@@ -87,7 +95,7 @@ def bench(
     """
     from rich.console import Console
 
-    from ctxembed.cli.bench.documents import count_documents, name_of
+    from ctxembed.cli.bench.documents import check_first, count_documents, name_of
     from ctxembed.cli.bench.process import Task, measure_all
     from ctxembed.cli.bench.result import Result
     from ctxembed.cli.bench.terminal import show
@@ -99,6 +107,7 @@ def bench(
         raise ConfigurationError(f"{message} Hint: leave --backend out.")
     names = _dtypes(name, dtype or (), agreement=agreement)
     available = count_documents(data)
+    check_first(data)
     task = Task(
         settings=settings,
         data=data,
@@ -113,11 +122,12 @@ def bench(
         backend=name,
         data=name_of(data),
         available=available,
-        chunk_tokens=chunk_tokens,
+        settings={name: value for name, value in settings.to_dict().items() if name != "dtype"},
+        seconds=seconds,
         rows=rows,
         load=load,
-        cores=threads.cores(),
-        facts=_facts(name, rows),
+        cores=os.cpu_count() or 1,
+        facts=_facts(name, rows, _given(settings, rows[0].chunk_tokens, seconds)),
     )
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict(), indent=2) + "\n")
@@ -128,7 +138,11 @@ def bench(
 def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> list[Dtype]:
     """Return what to measure, each once, float32 first."""
     if backend == "onnx":
-        return cast(list[Dtype], list(dict.fromkeys(asked)) or ["auto"])
+        # a graph has one type; "auto" and "float32" both stand for it, and others are refused at once
+        names = dict.fromkeys(
+            "auto" if each == _REFERENCE else each for each in asked or ("auto",)
+        )
+        return cast(list[Dtype], sorted(names, key="auto".__eq__))
     if "auto" in asked:
         raise ConfigurationError("--dtype auto names no type. Hint: leave it out.")
     wanted = dict.fromkeys(asked or (_REFERENCE, "bfloat16"))
@@ -137,11 +151,24 @@ def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> l
     return cast(list[Dtype], list(wanted))
 
 
-def _facts(backend: BackendName, rows: Sequence[Measured]) -> dict[str, str]:
+def _given(settings: Settings, chunk_tokens: int, seconds: float) -> str:
+    """Return in words the settings that differ from the defaults, and how much was measured of what."""
+    given = [
+        f"{each.name} {value!r}"
+        for each in fields(Settings)
+        if each.name not in _SAID and (value := getattr(settings, each.name)) != each.default
+    ]
+    return ", ".join(
+        [*given, f"chunks of up to {counted(chunk_tokens, 'token')}", f"{seconds:g} s each"]
+    )
+
+
+def _facts(backend: BackendName, rows: Sequence[Measured], given: str) -> dict[str, str]:
     first = rows[0]
     gpu = {"GPU": "; ".join(speed.gpus())} if first.device.startswith("cuda") else {}
     return {
         "runs on": f"{backend}, {first.device}, {counted(first.threads, 'thread')}",
+        "settings": given,
         **machine.describe(),
         **gpu,
         "versions": machine.versions(("ctxembed", "numpy", *machine.LIBRARIES[backend])),

@@ -35,6 +35,16 @@ def count_documents(data: Path | None) -> int:
     return found
 
 
+def check_first(data: Path | None) -> None:
+    """Refuse a file whose first document is none, before a model is loaded for it.
+
+    Raises:
+        InputError: the message names file and line.
+    """
+    if data is not None:
+        next(documents(data, lambda text: [text]), None)
+
+
 def documents(data: Path | None, split: Split) -> Iterator[Document]:
     """Yield documents in order, checked; texts are cut by `split`, one at a time.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ctxembed.blocks import document_recipe, plan_block
 from ctxembed.cli.bench.documents import placed
+from ctxembed.cli.bench.waiting import waited, waits
 from ctxembed.cli.lines import Document
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
@@ -45,12 +46,27 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The codes of all chunks in order, and the seconds of the fastest of some runs."""
+    """The codes of all chunks in order, and the seconds of the fastest of some runs.
+
+    `waited` are the seconds that threads waited for a core in that run, all of them together; None
+    where nobody tells.
+    """
 
     codes: Array
     seconds: float
     runs: int
     tokens: int
+    waited: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over some documents: its seconds, the tokens read, the rows, and seconds waited."""
+
+    seconds: float
+    tokens: int
+    rows: list[Array]
+    waited: float | None
 
 
 def choose(
@@ -84,9 +100,9 @@ def _pace(
         while present < wanted and (each := next(planned, None)):
             taken.append(each)
             present += len(each[0].chunks)
-        spent, tokens, _ = _timed(embedder, _first([each for each, _ in taken], wanted))
-        if spent >= least or present < wanted:
-            return tokens / spent, taken
+        trial = _timed(embedder, _first([each for each, _ in taken], wanted))
+        if trial.seconds >= least or present < wanted:
+            return trial.tokens / trial.seconds, taken
         wanted *= 2
 
 
@@ -115,18 +131,18 @@ def window_lengths(embedder: Embedder, document: Document, data: Path | None = N
 def measure(embedder: Embedder, chosen: Chosen, *, seconds: float) -> Timed:
     """Embed the documents, and again while another run fits into the time; the fastest counts."""
     start = perf_counter()
-    best, tokens, rows = _timed(embedder, chosen.documents)
+    best = _timed(embedder, chosen.documents)
     runs = 1
-    while runs < MOST_RUNS and perf_counter() - start + best <= seconds:
-        spent, tokens, rows = _timed(embedder, chosen.documents)
-        best = min(best, spent)
+    while runs < MOST_RUNS and perf_counter() - start + best.seconds <= seconds:
+        run = _timed(embedder, chosen.documents)
+        best = min(best, run, key=lambda each: each.seconds)
         runs += 1
-    return Timed(np.concatenate(rows), best, runs, tokens)
+    return Timed(np.concatenate(best.rows), best.seconds, runs, best.tokens, best.waited)
 
 
-def _timed(
-    embedder: Embedder, documents: Sequence[Sequence[str]]
-) -> tuple[float, int, list[Array]]:
-    before, start = embedder.usage.tokens, perf_counter()
+def _timed(embedder: Embedder, documents: Sequence[Sequence[str]]) -> Run:
+    tokens, before = embedder.usage.tokens, waits()
+    start = perf_counter()
     rows = embedder.embed_documents(documents)
-    return perf_counter() - start, embedder.usage.tokens - before, rows
+    seconds = perf_counter() - start
+    return Run(seconds, embedder.usage.tokens - tokens, rows, waited(before, waits()))

@@ -36,19 +36,21 @@ _COMMAND = (sys.executable, "-P", "-m", "ctxembed.cli.bench.worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a process is to measure: documents for `seconds`, in `settings`; `data` as for `embed`."""
+    """What a process is to measure: documents for `seconds`, in `settings`; `data` as for `embed`.
+
+    Without `chunk_tokens` texts are cut as `embed` cuts them.
+    """
 
     settings: Settings
     data: Path | None
-    chunk_tokens: int
+    chunk_tokens: int | None
     seconds: float
     debug: bool = False
 
     @property
     def name(self) -> str:
-        """The type of arithmetic, or the backend where that has no choice of types."""
-        dtype = self.settings.dtype
-        return self.settings.resolve_backend() if dtype == "auto" else dtype
+        """The type of arithmetic, or "onnx": a graph has its own, whatever `dtype` says."""
+        return "onnx" if self.settings.resolve_backend() == "onnx" else self.settings.dtype
 
     def to_json(self, codes: Path, limit: int | None) -> str:
         """Return what the worker reads: also where its codes go, and the most documents to take."""
@@ -127,18 +129,23 @@ def _check_code(code: int, name: str) -> None:
 def _measured(events: dict[str, Event], name: str) -> Measured:
     chosen, timed, done = (events[each] for each in ("chosen", "timed", "done"))
     at = [events[each]["at"] for each in ("imported", "loaded", "first")]
+    waited = timed["waited"]
+    if waited is not None:
+        waited /= timed["seconds"] * done["threads"]
     return Measured(
         name=name,
         device=done["device"],
         threads=done["threads"],
         documents=chosen["documents"],
         chunks=chosen["chunks"],
+        chunk_tokens=chosen["chunk_tokens"],
         tokens=timed["tokens"],
         runs=timed["runs"],
         seconds=timed["seconds"],
         started=at[0],
         loaded=at[1] - at[0],
         first=at[2] - at[1],
+        waited=waited,
         memory=timed["memory"],
         device_memory=done.get("device_memory"),
         operations=done.get("operations"),

@@ -6,9 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctxembed.cli.bench.agreement import Agreement
+from ctxembed.cli.counting import counted
 
 _BUSY = 0.5
 """Share of the cores that others may have wanted before figures are said to suffer."""
+
+_WAITED = 0.1
+"""Share of the time that threads may wait for a core before figures are said to suffer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +20,10 @@ class Measured:
     """One type of arithmetic: what it was measured on, how long it took, how far it is from float32.
 
     `seconds` is the fastest of `runs`; `started`, `loaded` and `first` are the three parts of the time
-    to the first vector, one after the other. Memory is in bytes, `operations` are those of one run,
-    `peak` in GFLOP/s. None stands for what could not be measured.
+    to the first vector, one after the other. `waited` is the share of that fastest run that a thread
+    waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU), `operations` are
+    those of one run, `peak` in GFLOP/s, of all devices together. None stands for what could not be
+    measured.
     """
 
     name: str
@@ -25,12 +31,14 @@ class Measured:
     threads: int
     documents: int
     chunks: int
+    chunk_tokens: int
     tokens: int
     runs: int
     seconds: float
     started: float
     loaded: float
     first: float
+    waited: float | None
     memory: int | None
     device_memory: int | None = None
     operations: int | None = None
@@ -70,27 +78,42 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All that was measured, on what and with what; `available` counts the documents there are."""
+    """All that was measured, on what and with what; `available` counts the documents there are.
+
+    `settings` are those of all rows, without their dtype; `seconds` is the time that each was given.
+    `load` is that of the whole machine, so `cores` are all of its cores, whatever this process may use.
+    """
 
     model: str
     backend: str
     data: str
     available: int
-    chunk_tokens: int
+    settings: dict[str, Any]
+    seconds: float
     load: float | None
     cores: int
     rows: tuple[Measured, ...]
     facts: dict[str, str]
+
+    @property
+    def chunk_tokens(self) -> int:
+        """The most tokens a chunk, where a document was a text: the same for all rows."""
+        return self.rows[0].chunk_tokens
 
     def notes(self) -> list[str]:
         """Return in words what was not measured, or not on all documents, and why."""
         first, *others = self.rows
         found = []
         if self.load is not None and self.load >= self.cores * _BUSY:
-            busy = (
-                f"the machine was busy before it began, load {self.load:.1f} on {self.cores} cores"
-            )
+            cores = counted(self.cores, "core")
+            busy = f"the machine was busy before it began, load {self.load:.1f} on {cores}"
             found.append(f"{busy}: on a quiet one the figures are better.")
+        found += [
+            f"{each.name}: its threads waited {each.waited:.0%} of the time for a core: on a quiet "
+            "machine the figures are better."
+            for each in self.rows
+            if each.waited is not None and each.waited >= _WAITED
+        ]
         if first.documents < self.available:
             part = f"{first.documents:,} of {self.available:,} documents were measured, in order"
             found.append(f"{part}: --seconds decides how many fit.")
@@ -112,7 +135,10 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        names = ("model", "backend", "data", "available", "chunk_tokens", "load", "cores")
+        names = (
+            *("model", "backend", "data", "available", "settings", "seconds", "chunk_tokens"),
+            *("load", "cores"),
+        )
         plain = {name: getattr(self, name) for name in names}
         plain["rows"] = [each.to_dict() for each in self.rows]
         return plain | {"facts": self.facts, "notes": self.notes()}

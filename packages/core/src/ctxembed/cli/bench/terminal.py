@@ -22,14 +22,15 @@ _LINES: tuple[Line, ...] = (
     ("chunks/s", lambda row: f"{row.chunks_per_second:,.1f}"),
     ("time to first vector", lambda row: f"{row.first_vector:.2f} s"),
     ("  start and imports", lambda row: f"{row.started:.2f} s"),
-    ("  loading the model", lambda row: f"{row.loaded:.2f} s"),
+    ("  loading model and libraries", lambda row: f"{row.loaded:.2f} s"),
     ("  first embedding", lambda row: f"{row.first:.2f} s"),
     ("peak memory", lambda row: _bytes(row.memory)),
-    ("peak memory of the GPU", lambda row: _bytes(row.device_memory)),
+    ("peak memory, fullest GPU", lambda row: _bytes(row.device_memory)),
     ("useful GFLOP/s", lambda row: _number(row.speed)),
     ("GFLOP/s of bare products", lambda row: _number(row.peak)),
-    ("share of that peak", lambda row: _ABSENT if row.share is None else f"{row.share:.0%}"),
-    ("int8 codes as in float32", lambda row: _agrees(row, "equal", ".4%")),
+    ("share of that peak", lambda row: _percent(row.share)),
+    ("waited for a core", lambda row: _percent(row.waited)),
+    ("codes equal to float32's", lambda row: _agrees(row, "equal", ".4%")),
     ("largest difference", lambda row: _agrees(row, "largest", "d")),
     ("lowest cosine", lambda row: _agrees(row, "cosine", ".6f")),
     ("documents", lambda row: f"{row.documents:,}"),
@@ -38,7 +39,7 @@ _LINES: tuple[Line, ...] = (
     ("seconds", lambda row: f"{row.seconds:.2f}"),
     ("  the fastest of runs", lambda row: f"{row.runs}"),
 )
-_BREAKS = ("chunks/s", "  first embedding", "share of that peak", "lowest cosine")
+_BREAKS = ("chunks/s", "  first embedding", "waited for a core", "lowest cosine")
 
 
 def show(result: Result, console: Console) -> None:
@@ -77,6 +78,10 @@ def _bytes(value: int | None) -> str:
 
 def _number(value: float | None) -> str:
     return _ABSENT if value is None else f"{value:,.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return _ABSENT if value is None else f"{value:.0%}"
 
 
 def _agrees(row: Measured, name: str, form: str) -> str:

@@ -74,19 +74,22 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
     from ctxembed.cli.bench.documents import documents
     from ctxembed.cli.bench.measuring import choose, measure
     from ctxembed.cli.bench.memory import peak_memory
-    from ctxembed.cli.splitting import splitter
+    from ctxembed.cli.splitting import splitter, usual_chunk_tokens
 
     data = None if task["data"] is None else Path(task["data"])
     seconds = task["seconds"]
-    found = documents(data, splitter(embedder.backend.tokenize, task["chunk_tokens"]))
+    usual = usual_chunk_tokens(embedder.settings, embedder.backend.spec)
+    most = task["chunk_tokens"] or usual
+    found = documents(data, splitter(embedder.backend.tokenize, most))
     found = islice(found, task["limit"])
     chosen, estimate = choose(embedder, found, seconds=seconds, data=data)
-    size = {"documents": len(chosen.documents), "chunks": chosen.chunks}
+    size = {"documents": len(chosen.documents), "chunks": chosen.chunks, "chunk_tokens": most}
     tell("chosen", **size, tokens=chosen.tokens, estimate=estimate)
     timed = measure(embedder, chosen, seconds=seconds)
     memory = peak_memory()
     np.save(task["codes"], timed.codes)
-    tell("timed", seconds=timed.seconds, runs=timed.runs, tokens=timed.tokens, memory=memory)
+    of_run = {"seconds": timed.seconds, "tokens": timed.tokens, "waited": timed.waited}
+    tell("timed", **of_run, runs=timed.runs, memory=memory)
     if backend == "torch":
         _torch(embedder, chosen.lengths, tell)
     else:
@@ -100,17 +103,22 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
 def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
     from ctxembed.backends.torch import products
 
-    model = products.model_of(embedder.backend)
-    memory = products.device_memory(model.device)
+    models = products.models_of(embedder.backend)
+    devices = [str(model.device) for model in models]
+    memory = [products.device_memory(model.device) for model in models]
     threads = limit_torch_threads()
-    work = products.work_of(model)
-    tell("products")
-    peak = work and products.peak(work.products, embedder.settings.dtype, str(model.device))
+    work = products.work_of(models[0])
+    dtype = embedder.settings.dtype
+    peak = None
+    if work and products.has_peak(dtype):
+        tell("products")
+        # the models are alike, and work on all devices at once
+        peak = products.peak(work.products, dtype, devices[0]) * len(models)
     tell(
         "done",
         threads=threads,
-        device=str(model.device),
-        device_memory=memory,
+        device=", ".join(devices),
+        device_memory=max((each for each in memory if each is not None), default=None),
         operations=work and work.operations(lengths),
         peak=peak,
     )
