@@ -90,11 +90,11 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
     if backend == "torch":
         _torch(embedder, chosen.lengths, tell)
     else:
-        from ctxembed.backends.onnx.session import pick_gpu
+        from ctxembed.backends.onnx.backend import OnnxBackend
 
-        gpu = pick_gpu(embedder.settings.device)
-        device = "cpu" if gpu is None else f"cuda:{gpu}"
-        tell("done", threads=allowed().number, device=device)
+        if not isinstance(embedder.backend, OnnxBackend):
+            raise TypeError(type(embedder.backend).__name__)
+        tell("done", threads=allowed().number, device=embedder.backend.device)
 
 
 def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
