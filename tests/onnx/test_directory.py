@@ -64,6 +64,9 @@ def cast(source, output):
     return node("Cast", [source], [output]) + field(5, to_float)
 
 
+INTEGERS_AXES = field(1, "axes") + field(8, 1) + field(20, 7)
+
+
 def tensor(name, values, external=None):
     kind = FLOAT if values.dtype == np.float32 else INT64
     head = field(1, list(values.shape)) + field(2, kind) + field(8, name)
@@ -84,15 +87,17 @@ def model(nodes, constants, inputs, outputs):
     return field(1, 8) + field(7, graph) + field(8, field(2, 17))
 
 
-def ids(name="input_ids", kind=INT64):
-    return value(name, kind, "batch", "tokens")
+def ids(name="input_ids", kind=INT64, batch="batch"):
+    return value(name, kind, batch, "tokens")
 
 
 def states(name="last_hidden_state", width=WIDTH):
     return value(name, FLOAT, "batch", "tokens", width)
 
 
-def encoder(weights=WEIGHTS, *, external=None, output="last_hidden_state", dynamic=False):
+def encoder(
+    weights=WEIGHTS, *, external=None, output="last_hidden_state", dynamic=False, batch="batch"
+):
     """Each state is its word's row plus the mean of all rows that the mask shows."""
     last = "sum" if dynamic else output
     nodes = [
@@ -113,7 +118,32 @@ def encoder(weights=WEIGHTS, *, external=None, output="last_hidden_state", dynam
         tensor("one", np.array([1])),
         tensor("two", np.array([2])),
     ]
-    return model(nodes, constants, [ids(), ids("attention_mask")], [states(output)])
+    inputs = [ids(batch=batch), ids("attention_mask", batch=batch)]
+    return model(nodes, constants, inputs, [states(output)])
+
+
+def leaky(share, *, masked=True):
+    """Each state is its word's row plus a share of the mean of all rows, those of padding too."""
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["rows"]),
+        node("ReduceMean", ["rows"], ["mean"]) + field(5, INTEGERS_AXES),
+        node("Mul", ["mean", "share"], ["part"]),
+        node("Add", ["rows", "part"], ["sum" if masked else "last_hidden_state"]),
+    ]
+    inputs = [ids()]
+    if masked:
+        inputs.append(ids("attention_mask"))
+        nodes += [
+            cast("attention_mask", "seen"),
+            node("Unsqueeze", ["seen", "two"], ["mask"]),
+            node("Mul", ["sum", "mask"], ["last_hidden_state"]),
+        ]
+    constants = [
+        tensor("words", WEIGHTS),
+        tensor("share", np.array([share], np.float32)),
+        tensor("two", np.array([2])),
+    ]
+    return model(nodes, constants, inputs, [states()])
 
 
 @pytest.fixture
@@ -213,6 +243,65 @@ def test_a_dynamically_quantised_graph_runs_one_window_a_call(directory):
     (both,) = raw.run(None, {"input_ids": pair, "attention_mask": np.ones_like(pair)})
     (first,) = raw.run(None, {"input_ids": pair[:1], "attention_mask": np.ones_like(pair[:1])})
     assert not np.array_equal(both[0], first[0])
+
+
+@pytest.mark.parametrize(
+    ("share", "masked"),
+    [(1.0, False), (1.0, True), (0.01, True)],
+    ids=["no mask", "much", "faint"],
+)
+def test_a_graph_whose_states_depend_on_padding_runs_one_window_a_call(directory, share, masked):
+    configure(directory, model_type="bert")
+    put(directory, leaky(share, masked=masked))
+    documents = [["a b"], [" ".join(WORDS[1:] * 3)], ["c"]]
+    with opened(directory, encoding="float", context_weight=0) as embedder:
+        assert not embedder.backend.limits.padded
+        together = embedder.embed_documents(documents)
+    for (row,), (text,) in zip(together, documents, strict=True):
+        rows = np.array([WEIGHTS[WORDS.index(word)] for word in text.split()], float)
+        np.testing.assert_allclose(row, rows.mean(axis=0) * (1 + share), rtol=1e-5, atol=1e-6)
+
+
+def test_a_graph_that_keeps_to_its_mask_takes_windows_side_by_side(directory):
+    with opened(directory) as embedder:
+        assert embedder.backend.limits.padded
+
+
+def test_a_graph_exported_for_one_window_runs_one_window_a_call(directory):
+    documents = random_documents(5)
+    with opened(directory) as embedder:
+        expected = embedder.embed_documents(documents)
+    put(directory, encoder(batch=1))
+    with opened(directory) as embedder:
+        assert not embedder.backend.limits.padded
+        found = embedder.embed_documents(documents)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_probe_keeps_to_the_positions_that_a_model_has(directory):
+    configure(directory, max_position_embeddings=5)
+    nodes = [
+        node("Gather", ["words", "input_ids"], ["rows"]),
+        node("Gather", ["words", "position_ids"], ["places"]),
+        node("Add", ["rows", "places"], ["sum"]),
+        cast("attention_mask", "seen"),
+        node("Unsqueeze", ["seen", "two"], ["mask"]),
+        node("Mul", ["sum", "mask"], ["last_hidden_state"]),
+    ]
+    constants = [tensor("words", WEIGHTS), tensor("two", np.array([2]))]
+    inputs = [ids(), ids("attention_mask"), ids("position_ids")]
+    put(directory, model(nodes, constants, inputs, [states()]))
+    with opened(directory) as embedder:
+        assert embedder.backend.limits.padded
+        expected = quantize_tanh(WEIGHTS[1] + WEIGHTS[0])
+        np.testing.assert_array_equal(embedder.embed_documents([["a"]])[0][0], expected)
+
+
+def test_a_graph_that_cannot_run_is_refused_at_load(directory):
+    put(directory, encoder(WEIGHTS[:1]))
+    with pytest.raises(ModelLoadError, match=r"can't run on a few tokens: ONNX Runtime failed"):
+        opened(directory)
 
 
 def test_only_the_declared_inputs_are_fed_and_in_their_own_type(directory):
@@ -387,6 +476,47 @@ def test_a_gpu_is_taken_where_the_runtime_has_one(monkeypatch):
     runtime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider", "CPU"])
     monkeypatch.setattr(session, "ort", runtime)
     assert [session.pick_gpu(name) for name in (None, "cuda", "cuda:2", "cpu")] == [0, 0, 2, None]
+
+
+def pretend_cuda(monkeypatch, *, starts):
+    """Let the runtime offer CUDA; it runs on the CPU, and says so unless CUDA `starts`."""
+
+    class Session:
+        def __init__(self, graph, options, *, providers):
+            self.providers = [each[0] for each in providers if isinstance(each, tuple) and starts]
+            self.session = onnxruntime.InferenceSession(graph, options)
+
+        def get_providers(self):
+            return [*self.providers, "CPUExecutionProvider"]
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+    runtime = SimpleNamespace(
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        InferenceSession=Session,
+        SessionOptions=onnxruntime.SessionOptions,
+    )
+    monkeypatch.setattr(session, "ort", runtime)
+
+
+def test_a_gpu_that_starts_is_told_and_takes_large_batches(directory, monkeypatch):
+    pretend_cuda(monkeypatch, starts=True)
+    for device, told in ((None, "cuda:0"), ("cuda:2", "cuda:2"), ("cpu", "cpu")):
+        with opened(directory, device=device) as embedder:
+            assert embedder.backend.device == told
+            assert embedder.backend.limits.batch_tokens == (512 if told == "cpu" else 16_384)
+
+
+def test_a_gpu_that_does_not_start_is_left_for_the_cpu_unless_named(directory, monkeypatch):
+    """Also where a session that fell back is there to be shared."""
+    pretend_cuda(monkeypatch, starts=False)
+    with opened(directory) as embedder:
+        assert embedder.backend.device == "cpu"
+        assert embedder.backend.limits.batch_tokens == 512
+        for name in ("cuda", "cuda:0", "cuda:1"):
+            with pytest.raises(ConfigurationError, match=f"'{name}' and .*did not start"):
+                opened(directory, device=name)
 
 
 def test_threads_follow_the_usual_variable(monkeypatch):

@@ -269,6 +269,51 @@ def test_a_model_that_looks_past_the_mask_reads_one_window_a_call(
     assert np.abs(together - np.concatenate(alone).astype(int)).max() <= int(padded)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(("name", "padded"), [("ConvBert", False), ("Bert", True)])
+def test_a_faint_look_past_the_mask_is_seen_in_every_type(
+    minilm_checkpoint: Path, tmp_path: Path, dtype: str, name: str, *, padded: bool
+):
+    """What padding moves by is less than bfloat16 and int8 round by."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = SMALL | ({"embedding_size": 32} if name == "ConvBert" else {})
+    model = transformers.AutoModel.from_config(getattr(transformers, f"{name}Config")(**sizes))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.02)
+    model.save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "special_tokens_map.json"):
+        (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())
+    backend = load(Settings(model=str(tmp_path), dtype=dtype))
+
+    assert backend.limits.padded == padded
+
+
+def test_bfloat16_weights_and_buffers_are_those_that_transformers_loads(
+    minilm_checkpoint: Path, tmp_path: Path
+):
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"max_position_embeddings": 64, "local_attention": 16}
+    config = transformers.ModernBertConfig(**SMALL | sizes)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "special_tokens_map.json"):
+        (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())
+    expected = transformers.AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    wanted = {**dict(expected.named_parameters()), **dict(expected.named_buffers())}
+    found = load(Settings(model=str(tmp_path), dtype="bfloat16"))._loaded[0].model.model
+    tensors = {**dict(found.named_parameters()), **dict(found.named_buffers())}
+
+    assert {"embeddings.tok_embeddings.weight", "final_norm.weight"} <= tensors.keys()
+    assert any(tensor.dtype == torch.float32 for tensor in tensors.values())
+    for name, tensor in tensors.items():
+        assert tensor.dtype == wanted[name].dtype, name
+        assert torch.equal(tensor, wanted[name]), name
+
+
 def test_a_model_that_cannot_run_is_refused_at_load(minilm_checkpoint: Path, tmp_path: Path):
     import transformers
 

@@ -24,6 +24,7 @@ from ctxembed.backends.onnx.files import (
     find_graph,
 )
 from ctxembed.backends.onnx.session import TokenSession, pick_gpu
+from ctxembed.backends.padding import probe_windows
 from ctxembed.backends.queue import share
 from ctxembed.backends.tokenization import bert_tokenizer, from_tokenizer, load_tokenizer
 from ctxembed.checkpoint import checkpoint_digest
@@ -56,22 +57,31 @@ def load(settings: Settings) -> Backend:
         raise ConfigurationError(message)
     gpu = pick_gpu(settings.device)
     if settings.spec is not None and embedded:
-        loaded, spec = _embedded(gpu), settings.spec
+        loaded, spec = _embedded(settings.spec, gpu), settings.spec
     else:
         loaded, spec = _from_directory(settings, gpu)
-    usual = _CPU_BATCH_TOKENS if gpu is None else _GPU_BATCH_TOKENS
+    if settings.device is not None and loaded.session.gpu != gpu:
+        message = (
+            f"device is {settings.device!r} and ONNX Runtime's CUDA provider did not start. Hint: "
+            "it needs a GPU of that number, and the CUDA and cuDNN that this onnxruntime-gpu was "
+            'built for; or take device="cpu".'
+        )
+        raise ConfigurationError(message)
+    usual = _CPU_BATCH_TOKENS if loaded.session.gpu is None else _GPU_BATCH_TOKENS
     limits = Limits(
         batch_tokens=settings.batch_tokens or usual, padded=loaded.session.takes_padding
     )
     return OnnxBackend(loaded, spec, limits)
 
 
-def _embedded(gpu: int | None) -> Loaded:
+def _embedded(spec: ModelSpec, gpu: int | None) -> Loaded:
     weights = embedded_weights()
 
     def open_model() -> Loaded:
         check_embedded(weights)
-        return Loaded(from_tokenizer(bert_tokenizer(VOCABULARY)), TokenSession(weights, gpu=gpu))
+        tokenizer = from_tokenizer(bert_tokenizer(VOCABULARY))
+        probe = probe_windows(tokenizer, spec.max_tokens)
+        return Loaded(tokenizer, TokenSession(weights, probe, gpu=gpu))
 
     return share(("onnx", weights, weights.stat().st_mtime_ns, gpu), open_model)
 
@@ -85,8 +95,9 @@ def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelS
     def open_model() -> Loaded:
         separator = spec_from_config(config, settings.model, 0).separator
         tokenizer = load_tokenizer(directory, separator)
-        start = first_position(config)
-        return Loaded(tokenizer, TokenSession(graph, gpu=gpu, first_position=start))
+        most = spec_from_config(config, settings.model, tokenizer.specials).max_tokens
+        probe, start = probe_windows(tokenizer, most), first_position(config)
+        return Loaded(tokenizer, TokenSession(graph, probe, gpu=gpu, first_position=start))
 
     digest = checkpoint_digest(directory)
     loaded = share(("onnx", directory.resolve(), digest, gpu), open_model)

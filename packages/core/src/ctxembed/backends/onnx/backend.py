@@ -36,6 +36,12 @@ class OnnxBackend:
             self.forms = frozenset(("pooled", "int8", "binary"))
         self._loaded: Loaded | None = loaded
 
+    @property
+    def device(self) -> str:
+        """Where the graph runs: "cpu", or "cuda:" and a number."""
+        gpu = self._open().session.gpu
+        return "cpu" if gpu is None else f"cuda:{gpu}"
+
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids; text like a special token is ordinary text."""
         return self._open().tokenizer.tokenize(chunks)

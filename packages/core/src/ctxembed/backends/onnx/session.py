@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ctxembed.backends import threads
+from ctxembed.backends.padding import ignores_padding
 from ctxembed.encoding import Array, Floats
 from ctxembed.errors import BackendError, ConfigurationError, ModelLoadError, ResponseError
 
@@ -30,12 +31,17 @@ _KINDS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 # Names of operators that measure a whole tensor to choose a scale for its activations.
 _DYNAMIC = (b"DynamicQuantize", b"MatMulInteger", b"ConvInteger", b"QAttention", b"QLinear")
 
+_CUDA = "CUDAExecutionProvider"
 _FATAL = 4
 
 
 def pick_gpu(device: str | None) -> int | None:
-    """Return the number of the CUDA device to use, None for the CPU."""
-    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    """Return the number of the CUDA device to try, None for the CPU.
+
+    Raises:
+        ConfigurationError: no such kind of device, or a runtime built without it.
+    """
+    has_cuda = _CUDA in ort.get_available_providers()
     if device is None:
         return 0 if has_cuda else None
     name, _, number = device.partition(":")
@@ -56,18 +62,31 @@ def pick_gpu(device: str | None) -> int | None:
 class TokenSession:
     """A loaded graph. To be entered by one thread at a time.
 
-    `takes_padding` is False for a dynamically quantised graph: the scale of its activations comes
-    from everything in a call, so that each window goes through alone.
+    `gpu` is the CUDA device that it runs on, None for the CPU: also where a GPU was asked for and
+    CUDA doesn't start. `takes_padding` is False where a window's states depend on its company, so
+    that each window goes through alone: in a dynamically quantised graph, whose scale of activations
+    comes from everything in a call, in one without a mask, and in one that looks past its mask. That
+    is tried on the windows of `probe`.
+
+    Raises:
+        ModelLoadError: the graph can't be loaded, isn't an encoder's, or fails on the probe.
     """
 
-    def __init__(self, graph: Path, *, gpu: int | None = None, first_position: int = 0) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        probe: Sequence[array[int]],
+        *,
+        gpu: int | None = None,
+        first_position: int = 0,
+    ) -> None:
+        self.gpu = gpu
         self._graph = graph
-        self._gpu = gpu
         self._first_position = first_position
         self._session: Any = self._load()
         self._inputs = _declared_inputs(self._session, graph)
         self._output = _states_output(self._session, graph)
-        self.takes_padding = not _is_dynamic(graph)
+        self.takes_padding = self._ignores_padding(probe)
         _SESSIONS.add(self)
 
     def states(self, windows: Sequence[array[int]]) -> list[Floats]:
@@ -80,6 +99,23 @@ class TokenSession:
         if self.takes_padding:
             return self._run(windows)
         return [states for window in windows for states in self._run([window])]
+
+    def _ignores_padding(self, probe: Sequence[array[int]]) -> bool:
+        if "attention_mask" not in self._inputs or _is_dynamic(self._graph):
+            return False
+        try:
+            self._run(probe[:1])
+        except (BackendError, ResponseError) as error:
+            message = (
+                f"{self._graph} can't run on a few tokens: {error} Hint: the tokenizer may not go "
+                "with the graph, or it was exported for one length only; export it with a changing "
+                "number of tokens."
+            )
+            raise ModelLoadError(message) from error
+        try:
+            return ignores_padding(self._run, probe)
+        except (BackendError, ResponseError):  # exported for one window a call
+            return False
 
     def _run(self, windows: Sequence[array[int]]) -> list[Floats]:
         if self._session is None:
@@ -108,16 +144,19 @@ class TokenSession:
 
     def _load(self) -> Any:  # noqa: ANN401 - the runtime ships no types
         providers: list[Any] = ["CPUExecutionProvider"]
-        if self._gpu is not None:
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": self._gpu}))
+        if self.gpu is not None:
+            providers.insert(0, (_CUDA, {"device_id": self.gpu}))
         try:
-            return ort.InferenceSession(str(self._graph), _options(), providers=providers)
+            session = ort.InferenceSession(str(self._graph), _options(), providers=providers)
         except Exception as error:  # the runtime's own classes have no common base
             message = (
                 f"{self._graph} can't be loaded ({type(error).__name__}). Hint: fetch it again, "
                 "and its .onnx_data file beside it where it has one."
             )
             raise ModelLoadError(message) from error
+        if _CUDA not in session.get_providers():  # without its libraries the runtime drops it
+            self.gpu = None
+        return session
 
     def _forget_after_fork(self) -> None:
         """Leave the parent's session alone: taking it apart would wait for threads not here."""

@@ -1,15 +1,16 @@
 """Any other mean-pooled model, through the stock classes of transformers.
 
 No code of a checkpoint is run. Windows are padded to the longest of the batch, under a mask, unless
-the model is found to look past the mask: then each goes through alone. The linear layers are
-exchanged for those of `linear`.
+the model is found to look past the mask: then each goes through alone. That is tried in float32,
+where rounding hides nothing, before weights are rounded and the linear layers exchanged for those
+of `linear`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,15 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from ctxembed.backends.padding import ignores_padding, probe_windows
 from ctxembed.backends.tokenization import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
 from ctxembed.backends.torch.weights import find_weights
+from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 _UNUSED = "pooler"
 _WIDTHS_A_TOKEN, _USUAL_WIDTH = 24, 1024
-
-# What the mask lets through at the probe, relative to a row's norm; rounding is far below.
-_PROBES = ("a b", "one two three four five six seven eight nine ten eleven twelve")
-_PROBE_TOKENS = 12
-_LEAK = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.int8: 5e-2}
 
 
 class FastLinear(nn.Module):
@@ -72,6 +70,11 @@ class Encoder:
             return self._run(windows)
         return torch.cat([self._run([window]) for window in windows])
 
+    def states_apart(self, windows: Sequence[Sequence[int]]) -> list[Floats]:
+        """Return the last hidden states of each window, float32 (tokens, width)."""
+        apart = self.states(windows).split([len(window) for window in windows])
+        return [states.numpy() for states in apart]
+
     def _run(self, windows: Sequence[Sequence[int]]) -> Tensor:
         lengths = torch.tensor([len(window) for window in windows])
         longest = int(lengths.max())
@@ -88,11 +91,14 @@ class Encoder:
 def load_encoder(
     directory: Path,
     tokenizer: ChunkTokenizer,
+    most: int,
     dtype: torch.dtype,
     device: torch.device,
     kind: Kind,
 ) -> Encoder:
     """Return the stock model of a checkpoint's type, with the fast linear layers put in.
+
+    `most` is the tokens of its longest window, special ones not counted.
 
     Raises:
         ModelLoadError: transformers has no class for it, the weights don't fit, or it can't run.
@@ -102,7 +108,7 @@ def load_encoder(
         with _quiet():
             model, report = AutoModel.from_pretrained(
                 directory,
-                dtype=torch.float32 if dtype == torch.int8 else dtype,
+                dtype=torch.float32,
                 trust_remote_code=False,
                 local_files_only=True,
                 use_safetensors=True,
@@ -118,35 +124,42 @@ def load_encoder(
     if missing:
         message = f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all."
         raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.")
-    model.eval().requires_grad_(requires_grad=False).to(device)
+    model.eval().requires_grad_(requires_grad=False)
+    probe = probe_windows(tokenizer, most)
+    with _trial(directory):
+        exact = Encoder(model, tokenizer.pad, torch.device("cpu"), "torch")
+        padded = ignores_padding(exact.states_apart, probe)
+    if dtype == torch.bfloat16:
+        _round(model)
+    model.to(device)
     exchange_linears(model, kind)
-    encoder = Encoder(model, tokenizer.pad, device, kind)
+    encoder = Encoder(model, tokenizer.pad, device, kind, padded)
+    with _trial(directory):
+        encoder.states(probe[:1])
+    return encoder
+
+
+def _round(model: nn.Module) -> None:
+    """Round the weights to bfloat16, one by one, so that there are never two copies of all.
+
+    Buffers stay as transformers leaves them too: angles of positions would be far off in bfloat16.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+
+
+@contextmanager
+def _trial(directory: Path) -> Iterator[None]:
     try:
-        with _quiet():
-            leak = _leak(encoder, tokenizer)
+        with _quiet(), torch.inference_mode():
+            yield
     except Exception as error:  # whatever a model's class finds wrong with its inputs
         message = (
             f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json and "
-            "the tokenizer may not go with the weights, or this type of model needs more than text."
+            "the tokenizer may not go with the weights, this type of model may need more than text, "
+            'or run in dtype="float32" only.'
         )
         raise ModelLoadError(message) from error
-    return replace(encoder, padded=leak <= _LEAK.get(dtype, 0.0))
-
-
-def _leak(encoder: Encoder, tokenizer: ChunkTokenizer) -> float:
-    """Return how far padding moves the mean of a window, relative to its norm.
-
-    Some types apply the mask to a part of their layers only: convolutions, sketched attention.
-    """
-    chunks = [list(chunk.ids or ())[:_PROBE_TOKENS] for chunk in tokenizer.tokenize(_PROBES)]
-    windows = [[*tokenizer.opening, *ids, *tokenizer.closing] for ids in chunks]
-    lengths = [len(window) for window in windows]
-    with torch.inference_mode():
-        together = encoder.states(windows).split(lengths)
-        alone = [encoder.states([window]) for window in windows]
-        pairs = [(one.mean(0), two.mean(0)) for one, two in zip(alone, together, strict=True)]
-        leaks = [(one - two).norm() / one.norm() for one, two in pairs]
-        return float(torch.stack(leaks).max())  # NaN if any is, which no limit lets pass
 
 
 def exchange_linears(model: nn.Module, kind: Kind) -> None:

@@ -87,7 +87,8 @@ def _load(
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.encoder import load_encoder
 
-        return tokenizer, load_encoder(directory, tokenizer, dtype, device, kind)
+        most = spec_from_config(config, str(directory), tokenizer.specials).max_tokens
+        return tokenizer, load_encoder(directory, tokenizer, most, dtype, device, kind)
     sizes = read_architecture(config)
     known = tokenizer.tokenizer.get_vocab_size()
     if known > sizes.vocabulary:

@@ -93,10 +93,7 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
     if backend == "torch":
         _torch(embedder, chosen.lengths, tell)
     else:
-        from ctxembed.backends.onnx.session import pick_gpu
-
-        gpu = pick_gpu(embedder.settings.device)
-        device = "cpu" if gpu is None else f"cuda:{gpu}"
+        device = getattr(embedder.backend, "device", "cpu")
         tell("done", threads=allowed().number, device=device)
 
 
