@@ -28,6 +28,8 @@ WINDOW_TOKENS = 480
 TARGET = 3
 WAYS = {
     "ctxembed-torch": ("ctxembed, torch, float32", "main"),
+    "ctxembed-bfloat16": ("ctxembed, torch, bfloat16", "main"),
+    "ctxembed-int8": ("ctxembed, torch, int8", "main"),
     "ctxembed-onnx": ("ctxembed, onnx, the embedded int8 weights", "main"),
     "chonkie": ("chonkie `LateChunker`, float32", "peers"),
     "afterthoughts": ("afterthoughts `LateEncoder`, float32", "peers"),

@@ -106,6 +106,8 @@ def afterthoughts(checkpoint: Path) -> Way:
 
 WAYS: dict[str, tuple[Callable[..., Way], dict[str, object]]] = {
     "ctxembed-torch": (ours, {"dtype": "float32"}),
+    "ctxembed-bfloat16": (ours, {"dtype": "bfloat16"}),
+    "ctxembed-int8": (ours, {"dtype": "int8"}),
     "ctxembed-onnx": (ours, {"model": "minilm", "backend": "onnx"}),
     "chonkie": (chonkie, {}),
     "afterthoughts": (afterthoughts, {}),
