@@ -58,7 +58,7 @@ def measure(folder: Path) -> Iterator[str]:
         verdict = "met" if ratio >= target else "missed"
         roof = peaks[ROUTES[name].peak] * 1e9 * took["reference"]["seconds"] / work["flops"]
         yield f"- Target for {ROUTES[name].title}: {target} times the reference; {verdict}."
-        yield f"  The peak itself is {roof:.2f} times: that depends on the reference's own products here."
+        yield f"  The peak itself is {roof:.2f} times: it depends on the reference's own products."
 
 
 def stream_lines() -> Iterator[bytes]:
