@@ -157,7 +157,7 @@ def exact(checkpoint: Path, windows: list[str], chunks: list[Chunk]) -> np.ndarr
             with torch.inference_mode():
                 states = model(**batch).last_hidden_state[0].numpy()
         wanted, _ = _letters(text)
-        first = whole.find(wanted, cursor)
+        first = whole.find(wanted, cursor) if wanted else -1
         if first < 0:
             found.append(np.full_like(states[0], np.nan))
             continue
