@@ -215,7 +215,7 @@ def events_of(embedder, folder, lines, **task):
     ("window", "asked", "used"), [(256, None, 64), (4096, None, 256), (256, 10, 10)]
 )
 def test_texts_are_cut_as_embed_cuts_them(run, fake, lines, tmp_path, window, asked, used):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     spec = ModelSpec(name="f", dimensions=16, max_tokens=5000, window_tokens=window)
     fake.spec = spec
     chosen = events_of(Embedder(FakeBackend(spec)), tmp_path, lines, chunk_tokens=asked)["chosen"]
@@ -228,7 +228,7 @@ def test_texts_are_cut_as_embed_cuts_them(run, fake, lines, tmp_path, window, as
 
 
 def torch_events(monkeypatch, backend, dtype):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the extra torch is not installed")
     from ctxembed.backends.torch import products
 
     monkeypatch.setattr(products, "peak", lambda *_: 100.0)
@@ -246,7 +246,7 @@ class On:
 
 
 def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint, monkeypatch):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="the extra torch is not installed")
     from ctxembed.backends.torch import load, products
     from ctxembed.backends.torch.backend import TorchBackend
     from ctxembed.backends.torch.loaded import Loaded
@@ -277,7 +277,7 @@ def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint,
 def test_products_are_announced_only_where_they_are_measured(
     pplx_checkpoint, monkeypatch, dtype, measured
 ):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the extra torch is not installed")
     from ctxembed.backends.torch import load
 
     told = torch_events(monkeypatch, load(Settings(model=str(pplx_checkpoint))), dtype)

@@ -274,7 +274,7 @@ def test_a_model_that_looks_past_the_mask_reads_one_window_a_call(
 def test_a_faint_look_past_the_mask_is_seen_in_every_type(
     minilm_checkpoint: Path, tmp_path: Path, dtype: str, name: str, *, padded: bool
 ):
-    """What padding moves by is less than bfloat16 and int8 round by."""
+    """What padding moves by is less than bfloat16 rounds by; 8 bits take no padding in any case."""
     import transformers
 
     torch.manual_seed(0)
@@ -288,7 +288,7 @@ def test_a_faint_look_past_the_mask_is_seen_in_every_type(
         (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())
     backend = load(Settings(model=str(tmp_path), dtype=dtype))
 
-    assert backend.limits.padded == padded
+    assert backend.limits.padded == (padded and dtype != "int8")
 
 
 def test_bfloat16_weights_and_buffers_are_those_that_transformers_loads(

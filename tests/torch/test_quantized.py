@@ -90,24 +90,24 @@ def test_vectors_are_near_those_of_float32_and_a_model_of_its_own(
 
 
 def test_a_row_depends_on_its_own_document(pplx_checkpoint: Path, minilm_checkpoint: Path):
-    """Padding changes the last bits of a stock encoder's attention, and these tip roundings to 8 bits.
-
-    That is noise below the one of 8 bits itself (0.993 to float32 on these documents), and nothing of
-    other documents: beside others of the same lengths a document has the same codes.
-    """
     documents = texts.documents(40, seed=9)
-    for checkpoint, least in ((pplx_checkpoint, 0.999), (minilm_checkpoint, 0.997)):
+    for checkpoint in (pplx_checkpoint, minilm_checkpoint):
         embedder = Embedder.open(model=str(checkpoint), dtype="int8")
         together = embedder.embed_documents(documents)
         alone = [embedder.embed_documents([each])[0] for each in documents]
 
-        assert cosines(together, alone).min() >= least
+        assert cosines(together, alone).min() >= 0.999
 
-    own, *others = (
-        [words] * 3 for words in ("alpha beta gamma", "one two three", "red green blue")
-    )
-    beside = [embedder.embed_documents([own, other])[0] for other in others]
-    assert np.array_equal(*beside)
+
+def test_a_stock_encoder_gives_the_same_codes_in_any_company(minilm_checkpoint: Path):
+    """Padded, it moved by up to 0.0016 in cosine: last bits of attention tip roundings to 8 bits."""
+    documents = texts.documents(20, seed=9)
+    embedder = Embedder.open(model=str(minilm_checkpoint), dtype="int8")
+    together = embedder.embed_documents(documents)
+
+    assert not embedder.backend.limits.padded
+    for document, rows in zip(documents, together, strict=True):
+        assert np.array_equal(embedder.embed_documents([document])[0], rows)
 
 
 def test_8_bits_are_for_the_cpu_and_chosen_by_name():

@@ -51,25 +51,23 @@ class TorchBackend:
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return one (chunks, dimensions) array a window, once a model is free."""
+        laid_out = self._laid_out(batch)
         too_small: set[int] = set()
-        while True:
+        while laid_out:
             with self._one(too_small) as loaded:
-                laid_out = _laid_out(batch, loaded)
-                if not laid_out:
-                    return []
                 found = loaded.queue.run(_found, loaded, laid_out, batch.form)
                 return _on_host(found, laid_out)
+        return []
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
+        laid_out = self._laid_out(batch)
         too_small: set[int] = set()
-        while True:
+        while laid_out:
             with self._one(too_small) as loaded:
-                laid_out = _laid_out(batch, loaded)
-                if not laid_out:
-                    return []
                 found = await loaded.queue.arun(_found, loaded, laid_out, batch.form)
                 return await asyncio.to_thread(_on_host, found, laid_out)
+        return []
 
     def close(self) -> None:
         """Let go of the weights, which stay for as long as another backend uses them."""
@@ -80,6 +78,10 @@ class TorchBackend:
         if not loaded:
             raise BackendError("the embedder is closed. Hint: open another.")
         return loaded
+
+    def _laid_out(self, batch: Batch) -> list[LaidOut]:
+        tokenizer = self._open()[0].tokenizer  # that of all of them
+        return [window_ids(window, batch.prefix, tokenizer) for window in batch.windows]
 
     @contextmanager
     def _one(self, too_small: set[int]) -> Iterator[Loaded]:
@@ -102,10 +104,6 @@ class TorchBackend:
         finally:
             with self._lock:
                 self._under_way[number] -= 1
-
-
-def _laid_out(batch: Batch, loaded: Loaded) -> list[LaidOut]:
-    return [window_ids(window, batch.prefix, loaded.tokenizer) for window in batch.windows]
 
 
 def _found(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found:

@@ -1,9 +1,9 @@
 """Any other mean-pooled model, through the stock classes of transformers.
 
 No code of a checkpoint is run. Windows are padded to the longest of the batch, under a mask, unless
-the model is found to look past the mask: then each goes through alone. That is tried in float32,
-where rounding hides nothing, before weights are rounded and the linear layers exchanged for those
-of `linear`.
+the model is found to look past the mask, or computes with 8 bits: then each goes through alone.
+What it looks at is tried in float32, where rounding hides nothing, before weights are rounded and
+the linear layers exchanged for those of `linear`.
 """
 
 from __future__ import annotations
@@ -129,6 +129,9 @@ def load_encoder(
     with _trial(directory):
         exact = Encoder(model, tokenizer.pad, torch.device("cpu"), "torch")
         padded = ignores_padding(exact.states_apart, probe)
+    if dtype == torch.int8:
+        # padding changes the last bits of attention, and these tip roundings to 8 bits
+        padded = False
     if dtype == torch.bfloat16:
         _round(model)
     model.to(device)
