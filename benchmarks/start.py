@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engines import FOLDER
@@ -35,18 +36,12 @@ COLUMNS = (
     "of that held anonymous",
 )
 MEANING = """
-Peak memory counts the pages of the mapped file that were touched, which the system can drop;
-anonymous is what the process holds for itself once it has answered.
+The next query is the fastest of five. Peak memory counts the pages of the mapped file that were
+touched, which the system can drop; anonymous is what the process holds for itself once it has answered.
 """
-WAYS = {
-    "float32": "ctxembed, float32",
-    "bfloat16": "ctxembed, bfloat16 from float32 weights",
-    "transformers": "transformers, float32",
-    "transformers-bfloat16": "transformers, bfloat16 from float32 weights",
-}
 
 
-def ours(checkpoint: Path, dtype: str) -> object:
+def ours(checkpoint: Path, dtype: str) -> Callable[[], object]:
     """Return what embeds a query with this project."""
     from ctxembed import Embedder
 
@@ -54,7 +49,7 @@ def ours(checkpoint: Path, dtype: str) -> object:
     return lambda: embedder.embed_queries([QUERY])
 
 
-def stock(checkpoint: Path, dtype: str) -> object:
+def stock(checkpoint: Path, dtype: str) -> Callable[[], object]:
     """Return what embeds a query with transformers as it comes."""
     import torch
     from routes.export import plain
@@ -72,6 +67,14 @@ def stock(checkpoint: Path, dtype: str) -> object:
     return embed
 
 
+WAYS = {
+    "float32": ("ctxembed, float32", ours, "float32"),
+    "bfloat16": ("ctxembed, bfloat16 from float32 weights", ours, "bfloat16"),
+    "transformers": ("transformers, float32", stock, "float32"),
+    "transformers-bfloat16": ("transformers, bfloat16 from float32 weights", stock, "bfloat16"),
+}
+
+
 def anonymous() -> int:
     """Return the bytes now held that no file backs; 0 where that is not told."""
     file = Path("/proc/self/smaps_rollup")
@@ -85,10 +88,8 @@ def one(way: str, checkpoint: Path) -> None:
     """Embed a query, say so at once, then measure the next ones."""
     started = time.perf_counter()
     keep_to(cores())
-    kind, _, dtype = way.rpartition("transformers")
-    embed = ours(checkpoint, kind or way) if "transformers" not in way else None
-    if embed is None:
-        embed = stock(checkpoint, dtype.lstrip("-") or "float32")
+    _, load, dtype = WAYS[way]
+    embed = load(checkpoint, dtype)
     loaded = time.perf_counter() - started
     embed()
     print(json.dumps({"loaded": loaded}), flush=True)
@@ -142,7 +143,7 @@ def main() -> None:
     (folder / ".gitignore").write_text("*\n")
     checkpoint = write_checkpoint(folder, told.layers)
     rows = []
-    for way, title in WAYS.items():
+    for way, (title, *_) in WAYS.items():
         read_whole(checkpoint)
         each = [start(way, checkpoint) for _ in range(STARTS)]
         middle = {name: statistics.median(run[name] for run in each) for name in each[0]}
