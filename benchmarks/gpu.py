@@ -25,7 +25,7 @@ from routes import reference
 
 from ctxembed import Embedder
 from ctxembed.backends.torch.backend import TorchBackend
-from ctxembed.backends.torch.products import peak, work_of
+from ctxembed.backends.torch.flops import peak, work_of
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = {

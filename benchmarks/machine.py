@@ -22,7 +22,7 @@ ENGINES = (
 
 def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
-    from ctxembed.cli import machine
+    from ctxembed import machine
 
     found, load = machine.describe(), machine.load()
     return {

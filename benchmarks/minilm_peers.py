@@ -20,8 +20,8 @@ from report import MIB, markdown, write_page
 from routes.clock import cores
 from tokenizers import Tokenizer
 
-from ctxembed.cli.demo.data import load_data
-from ctxembed.cli.splitting import split_text
+from ctxembed.evaluation.dataset import load_data
+from ctxembed.splitting import split_text
 
 RESULTS = Path(__file__).parent / "results" / "minilm_peers.md"
 WINDOW_TOKENS = 480

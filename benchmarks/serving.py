@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from ctxembed import MODELS, embedder
+from ctxembed.batches import Batch, Limits
 from ctxembed.cli.serve import serve
-from ctxembed.planning import Batch, Limits
 from ctxembed.testing import FakeBackend
 
 ALIAS = "bench"

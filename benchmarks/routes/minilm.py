@@ -37,7 +37,7 @@ def ours(checkpoint: Path, **settings: object) -> Way:
     from tokenizers import Tokenizer
 
     from ctxembed import Embedder
-    from ctxembed.cli.splitting import split_text
+    from ctxembed.splitting import split_text
 
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     tokenizer.no_truncation()

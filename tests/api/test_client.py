@@ -563,7 +563,7 @@ def test_pace_starts_low_and_grows(api):
 
 def test_pace_halves_when_refused():
     """Once for all requests of one jam, down to one, and up again by successes."""
-    from ctxembed.backends.api.pace import Pace
+    from ctxembed.backends.api.concurrency import Pace
 
     async def run():
         pace = Pace(16)
@@ -585,7 +585,7 @@ def test_pace_halves_when_refused():
 
 def test_pace_doubles_untouched_and_no_more_once_refused():
     """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
-    from ctxembed.backends.api.pace import Pace
+    from ctxembed.backends.api.concurrency import Pace
 
     async def run(*, refused):
         pace = Pace(16)

@@ -26,7 +26,7 @@ from ctxembed import (
     EmbedError,
     ResponseError,
 )
-from ctxembed.backends.api.wire import most_bytes
+from ctxembed.backends.api.payloads import most_bytes
 
 
 def opened(**options):

@@ -11,7 +11,8 @@ from typer.main import get_command
 
 import ctxembed
 from ctxembed import MODELS, Settings
-from ctxembed.cli import doctor, embed, failures
+from ctxembed.cli import doctor, embed
+from ctxembed.cli import error_reports as failures
 from ctxembed.cli.app import app
 from ctxembed.cli.options import HELP
 

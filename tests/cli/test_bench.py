@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ctxembed import Embedder, ModelSpec, Settings
-from ctxembed.backends.work import Work, rate
+from ctxembed.backends.flops import Work, rate
 from ctxembed.cli.bench.agreement import Agreement, agreement
 from ctxembed.cli.bench.command import _dtypes
 from ctxembed.cli.bench.documents import count_documents, documents
 from ctxembed.cli.bench.measuring import MOST_RUNS, choose, measure, window_lengths
-from ctxembed.cli.bench.memory import peak_memory
-from ctxembed.cli.lines import Document
+from ctxembed.cli.bench.peak_memory import peak_memory
 from ctxembed.errors import InputError
+from ctxembed.files.documents import Document
 from ctxembed.testing import FakeBackend
 
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from ctxembed import Embedder, ModelSpec, Settings
 from ctxembed.cli.bench import command, process, worker
 from ctxembed.cli.bench.agreement import Agreement
+from ctxembed.cli.bench.core_waits import waited, waits
 from ctxembed.cli.bench.process import Task
 from ctxembed.cli.bench.result import Measured, Result
 from ctxembed.cli.bench.terminal import show
-from ctxembed.cli.bench.waiting import waited, waits
 from ctxembed.testing import FakeBackend
 
 ROW = Measured(
@@ -229,7 +229,7 @@ def test_texts_are_cut_as_embed_cuts_them(run, fake, lines, tmp_path, window, as
 
 def torch_events(monkeypatch, backend, dtype):
     pytest.importorskip("torch", reason="the extra torch is not installed")
-    from ctxembed.backends.torch import products
+    from ctxembed.backends.torch import flops as products
 
     monkeypatch.setattr(products, "peak", lambda *_: 100.0)
     told = {}
@@ -247,9 +247,10 @@ class On:
 
 def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint, monkeypatch):
     torch = pytest.importorskip("torch", reason="the extra torch is not installed")
-    from ctxembed.backends.torch import load, products
+    from ctxembed.backends.torch import flops as products
+    from ctxembed.backends.torch import load
     from ctxembed.backends.torch.backend import TorchBackend
-    from ctxembed.backends.torch.loaded import Loaded
+    from ctxembed.backends.torch.model import Loaded
 
     backend = load(Settings(model=str(pplx_checkpoint)))
     (loaded,) = backend._loaded

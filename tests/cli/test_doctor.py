@@ -4,9 +4,10 @@ from importlib.metadata import version
 
 import pytest
 
+from ctxembed import machine
 from ctxembed.backends import threads
-from ctxembed.cli import machine, speed
-from ctxembed.cli.speed import Speeds
+from ctxembed.cli import processor_speed as speed
+from ctxembed.cli.processor_speed import Speeds
 
 CPUINFO = """processor\t: 0
 cpu family\t: 26

@@ -11,7 +11,7 @@ import pytest
 
 import ctxembed
 from ctxembed import Embedder, Settings
-from ctxembed.cli import writers
+from ctxembed.files import vectors as writers
 from ctxembed.testing import FakeBackend
 
 TALES = [["one two", "three", "four five six"], ["seven"], ["eight", "nine"]]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 
 from ctxembed import ConfigurationError, Embedder, InputError, Settings
-from ctxembed.cli.embedding import embed_lines
+from ctxembed.batches import Limits
+from ctxembed.cli.embedding_run import embed_lines
 from ctxembed.errors import NonFiniteError
-from ctxembed.planning import Limits
 from ctxembed.testing import FakeBackend
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ctxembed import ConfigurationError, InputError
-from ctxembed.cli.lines import parse_line, read_documents
+from ctxembed.files.documents import parse_line, read_documents
 
 
 def words(text):

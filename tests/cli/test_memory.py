@@ -8,9 +8,9 @@ import pytest
 RUN = """
 import io, json, resource, sys
 from ctxembed import Embedder, ModelSpec, Settings
-from ctxembed.cli.embedding import embed_lines
-from ctxembed.cli.origin import Origin
-from ctxembed.cli.writers import ParquetWriter
+from ctxembed.cli.embedding_run import embed_lines
+from ctxembed.files.origin import Origin
+from ctxembed.files.vectors import ParquetWriter
 from ctxembed.testing import FakeBackend
 
 spec = ModelSpec(name="fake", dimensions=1024, max_tokens=1000, quantizer="tanh",
@@ -22,7 +22,8 @@ lines = (
     json.dumps({"id": f"{n}", "chunks": [f"{n}.{c}{sentence * 3}" for c in range(10)]}).encode()
     for n in range(20_000)
 )
-with open(sys.argv[2], "wb") as file, ParquetWriter(file, Origin.of(embedder)) as writer:
+origin = Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
+with open(sys.argv[2], "wb") as file, ParquetWriter(file, origin) as writer:
     summary = embed_lines(embedder, lines, writer)
 assert summary.chunks == 200_000
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

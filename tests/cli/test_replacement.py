@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from ctxembed.cli.replacement import Replacement
 from ctxembed.errors import ConfigurationError
+from ctxembed.files.replacement import Replacement
 
 
 def test_nothing_is_at_the_path_before_it_is_published(tmp_path):

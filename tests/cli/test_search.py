@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctxembed import Embedder, Settings, find_model
-from ctxembed.cli import stored
-from ctxembed.cli.ranking import cosines, differing_bits, nearest
-from ctxembed.cli.stored import Rows
+from ctxembed.cli.nearest import cosines, differing_bits, nearest
 from ctxembed.encoding import pack_bits, to_binary
+from ctxembed.files import stored_vectors as stored
+from ctxembed.files.stored_vectors import Rows
 from ctxembed.testing import FakeBackend
 
 TALES = [[f"word{n} of {d}" for n in range(7)] for d in range(5)]

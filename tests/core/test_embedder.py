@@ -28,9 +28,9 @@ from ctxembed import (
     group,
 )
 from ctxembed.encoding import encode, mix, quantize_tanh
-from ctxembed.planning import layout_for, plan_document
 from ctxembed.testing import FakeBackend
 from ctxembed.testing.fake import fake_rows
+from ctxembed.windows import layout_for, plan_document
 
 WORDS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 CHUNK = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)

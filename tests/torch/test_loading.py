@@ -13,9 +13,10 @@ from checkpoints import copy_of
 from safetensors.torch import load_file, save_file
 
 from ctxembed.backends.torch import load
+from ctxembed.batches import Batch
 from ctxembed.errors import ConfigurationError, ModelLoadError
-from ctxembed.planning import Batch, Window
 from ctxembed.settings import Settings
+from ctxembed.windows import Window
 
 CHUNKS = ["Rivers flow.", "The company grew by 3%.", "Grüße aus Köln."]
 

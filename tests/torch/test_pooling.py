@@ -15,10 +15,11 @@ from ctxembed import Embedder
 from ctxembed.backends.torch import load
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.pooling import in_form, segment_means
+from ctxembed.batches import Batch
 from ctxembed.encoding import quantize_tanh, to_binary
 from ctxembed.errors import NonFiniteError
-from ctxembed.planning import Batch, TokenizedChunk, Window
 from ctxembed.settings import Settings
+from ctxembed.windows import TokenizedChunk, Window
 
 FLOATS = st.floats(-4, 4, width=32)
 

@@ -10,8 +10,8 @@ import texts
 import torch
 
 from ctxembed import Embedder
-from ctxembed.planning import layout_for, plan_document
 from ctxembed.settings import Settings
+from ctxembed.windows import layout_for, plan_document
 
 CARD = [
     "Curiosity begins in childhood with endless questions about the world.",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctxembed.backends import queue, threads
+from ctxembed.backends import sharing as queue
+from ctxembed.backends import threads
 from ctxembed.backends.torch import load
 from ctxembed.settings import Settings
 

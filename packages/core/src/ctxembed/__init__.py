@@ -4,6 +4,7 @@ Import what you need from here; nothing heavy is loaded before a backend is open
 """
 
 from ctxembed.backends import Backend
+from ctxembed.batches import Batch, Limits
 from ctxembed.documents import Groups, group, scatter, sibling_fingerprint
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import to_floats
@@ -25,11 +26,11 @@ from ctxembed.errors import (
     RateLimitError,
     ResponseError,
 )
+from ctxembed.execution import Usage
 from ctxembed.models import MODELS, ModelSpec, find_model
-from ctxembed.planning import Batch, Limits, TokenizedChunk, Window
-from ctxembed.running import Usage
 from ctxembed.settings import Settings
 from ctxembed.version import VERSION
+from ctxembed.windows import TokenizedChunk, Window
 
 __version__ = VERSION
 

@@ -23,19 +23,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
+from ctxembed.assembly import Outcome, finish_block
 from ctxembed.backends import Backend, open_backend
-from ctxembed.blocks import (
-    Block,
-    Outcome,
-    Texts,
-    document_recipe,
-    finish_block,
-    query_recipe,
-)
 from ctxembed.documents import check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
-from ctxembed.running import Errors, Runner, Usage, array_of
+from ctxembed.execution import Errors, Runner, Usage, array_of
+from ctxembed.planning import Block, Texts
+from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,49 +1,80 @@
 """Every error that ctxembed raises.
 
-    EmbedError                               catch this for everything
-    +- InputError (ValueError)               the caller's documents; never worth a retry
+    EmbedError                                   catch this for everything
+    +- InputError (ValueError)                   the caller's documents; never worth a retry
     |  +- EmptyChunkError
-    |  +- DocumentTooLongError               .tokens .limit
-    +- ConfigurationError (ValueError)       unknown model, dimensions out of range, no key
+    |  +- DocumentTooLongError                   .tokens .limit
+    +- ConfigurationError (ValueError)           unknown model, dimensions out of range, no key
     |  +- MissingDependencyError (ImportError)   ends with the install line
-    +- BackendError                          good input, no vectors
-       +- ModelLoadError                     weights or tokenizer absent or unusable
-       +- DeviceMemoryError                  one window alone doesn't fit into the device
-       +- ResponseError                      wrong counts or dimensions
-   |  +- NonFiniteError                  values that aren't finite, for one of the documents
-       +- ApiError                           .status_code .request_id
+    +- BackendError                              good input, no vectors
+       +- ModelLoadError                         weights or tokenizer absent or unusable
+       +- DeviceMemoryError                      one window alone does not fit into the device
+       +- ResponseError                          wrong counts or dimensions
+       |  +- NonFiniteError                      values that are not finite, for one document
+       +- ApiError                               .status_code .request_id
           +- AuthenticationError
-          +- RateLimitError                  .retry_after
+          +- RateLimitError                      .retry_after
           +- ApiTimeoutError
           +- ApiConnectionError
 
-Each carries `.document` (position in the call), `.chunk` (position in the document) and `.key` (the
-id that an adapter or the command line knows), None where they don't apply. Where a whole batch failed
-and no single document is known to be the cause, `.last_document` ends the range. No message holds the
-text of a document or a key of an account.
+Errors are values. Each carries its place: `.document` (position in the call), `.chunk` (position in
+the document) and `.key` (the id that an adapter or the command line knows), None where they do not
+apply. `error.at(document=...)` returns a copy with another place; nothing changes an error that
+exists. Where a whole batch failed and no single document is known to be the cause, `.last_document`
+ends the range. No message holds the text of a document or an API key.
 """
 
 from __future__ import annotations
+
+import copy
+from typing import Self, TypedDict, Unpack
+
+_NON_FINITE = (
+    "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 and "
+    "float32 are the types to use."
+)
+
+
+class Place(TypedDict, total=False):
+    """Where an error belongs: `noun` names what is counted, "Document" unless told otherwise."""
+
+    document: int | None
+    chunk: int | None
+    key: str | None
+    last_document: int | None
+    noun: str
 
 
 class EmbedError(Exception):
     """Base of all errors here; `str()` puts the place before the message."""
 
-    noun = "Document"
+    document: int | None = None
+    chunk: int | None = None
+    key: str | None = None
+    last_document: int | None = None
+    noun: str = "Document"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        document: int | None = None,
-        chunk: int | None = None,
-        key: str | None = None,
-    ) -> None:
+    def __init__(self, message: str, **place: Unpack[Place]) -> None:
         super().__init__(message)
-        self.document = document
-        self.chunk = chunk
-        self.key = key
-        self.last_document: int | None = None
+        if unknown := place.keys() - Place.__annotations__.keys():
+            raise TypeError(f"{type(self).__name__} got unexpected {', '.join(sorted(unknown))}")
+        vars(self).update(place)
+
+    def at(self, message: str | None = None, /, **place: Unpack[Place]) -> Self:
+        """Return a copy of this error at another place, with the same cause and notes.
+
+        >>> str(InputError("is empty.", document=0).at(document=3, key="report.txt"))
+        "Document 3 ('report.txt'): is empty."
+        """
+        moved = copy.copy(self)
+        vars(moved).update(place)
+        if message is not None:
+            moved.args = (message,)
+        if hasattr(self, "__notes__"):
+            moved.__notes__ = [*self.__notes__]
+        moved.__cause__, moved.__context__ = self.__cause__, self.__context__
+        moved.__suppress_context__ = self.__suppress_context__
+        return moved
 
     @property
     def message(self) -> str:
@@ -83,11 +114,9 @@ class DocumentTooLongError(InputError):
         *,
         tokens: int | None = None,
         limit: int | None = None,
-        document: int | None = None,
-        chunk: int | None = None,
-        key: str | None = None,
+        **place: Unpack[Place],
     ) -> None:
-        super().__init__(message, document=document, chunk=chunk, key=key)
+        super().__init__(message, **place)
         self.tokens = tokens
         self.limit = limit
 
@@ -119,18 +148,8 @@ class ResponseError(BackendError):
 class NonFiniteError(ResponseError):
     """The model gave NaN or infinity for a document; its batch-mates may be fine."""
 
-    def __init__(
-        self,
-        message: str = (
-            "the model gave values that are not finite. Hint: the weights may be damaged; bfloat16 "
-            "and float32 are the types to use."
-        ),
-        *,
-        document: int | None = None,
-        chunk: int | None = None,
-        key: str | None = None,
-    ) -> None:
-        super().__init__(message, document=document, chunk=chunk, key=key)
+    def __init__(self, message: str = _NON_FINITE, **place: Unpack[Place]) -> None:
+        super().__init__(message, **place)
 
 
 class ApiError(BackendError):
@@ -142,11 +161,9 @@ class ApiError(BackendError):
         *,
         status_code: int | None = None,
         request_id: str | None = None,
-        document: int | None = None,
-        chunk: int | None = None,
-        key: str | None = None,
+        **place: Unpack[Place],
     ) -> None:
-        super().__init__(message, document=document, chunk=chunk, key=key)
+        super().__init__(message, **place)
         self.status_code = status_code
         self.request_id = request_id
 

@@ -1,298 +1,98 @@
-"""From tokenised chunks to windows and batches: pure functions over counts.
+"""A block of documents, tokenised, cut into windows and packed into batches.
 
-`windows` cuts a document at chunk borders, `plan_document` says which rows each window is there for,
-`pack` puts windows into batches. Nothing here knows a model, and no order is ever changed: a window
-remembers its document and its chunks, so batches may be run in any order.
+How batches are run, one by one or many at once, is `execution`'s business.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from dataclasses import dataclass
 
-from ctxembed.encoding import Form
-from ctxembed.errors import ConfigurationError, DocumentTooLongError
-from ctxembed.models import ModelSpec
-from ctxembed.settings import LongChunks, Settings
+from ctxembed.backends import Backend
+from ctxembed.batches import Batch, pack
+from ctxembed.documents import is_blank
+from ctxembed.errors import EmbedError, EmptyChunkError
+from ctxembed.recipe import Recipe
+from ctxembed.windows import TokenizedChunk, Window, plan_document
 
-UNLIMITED = 2**31
-
-LEAST_SHARE = 2048
-"""Tokens below which a batch isn't made smaller for the sake of running more of them at once."""
-
-MOST_WASTE, LEAST_WASTE = 1 / 4, 64
-"""Padding that a batch may have, as a part of its tokens; and how many are never too many."""
+Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TokenizedChunk:
-    """A chunk's text, its number of tokens, and the token ids where the backend knows them."""
+class Block:
+    """Planned documents: for each its chunk numbers that the model reads, or its error.
 
-    text: str = field(repr=False)
-    count: int
-    ids: Sequence[int] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one batch may carry, and how many may be under way at once.
-
-    With `padded` every window of a batch costs as much as its longest one, so windows of like length
-    are put together.
+    A window's `document` is the position in the block; document numbers in errors start at `first`.
     """
 
-    documents: int = UNLIMITED
-    chunks: int = UNLIMITED
-    document_tokens: int = UNLIMITED
-    batch_tokens: int = UNLIMITED
-    concurrency: int = 1
-    padded: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Chunks that go through the model together.
-
-    `chunks` are those from number `first` of document `document`; rows are kept for the numbers in
-    `keep`, the others are there as context. An `independent` window holds one chunk (or, with
-    `share` below 1, a piece of one) and is pooled as the model was trained, special tokens included.
-    """
-
-    document: int
     first: int
-    keep: range
-    chunks: tuple[TokenizedChunk, ...]
-    tokens: int
-    independent: bool = False
-    share: float = 1.0
+    documents: list[Texts | EmbedError]
+    read: list[list[int] | EmbedError]
+    windows: list[Window]
+    members: list[list[int]]
+    batches: list[Batch]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Windows for one model call or request, the form wanted, and what stands before each window."""
-
-    windows: tuple[Window, ...]
-    form: Form
-    prefix: TokenizedChunk | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """How documents are cut: settings and model facts that `plan_document` needs, in tokens."""
-
-    max_tokens: int
-    window_tokens: int
-    overlap_tokens: int
-    context_weight: float
-    separator_tokens: int
-    long_chunks: LongChunks = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Chunks `start` to `stop` of a document, of which `keep` get their rows here."""
-
-    start: int
-    stop: int
-    keep: range
-
-
-def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> Layout:
-    """Return the layout that settings and model make, or raise `ConfigurationError`."""
-    limit = spec.max_tokens - prefix_tokens
-    window = settings.window_tokens or spec.window_tokens
-    if settings.window_tokens is not None and window > limit:
-        besides = f" and the {prefix_tokens} of document_prefix" if prefix_tokens else ""
-        most = f"{limit} at the most, special tokens{besides} already taken off"
-        message = f"window_tokens is {window} and {spec.name} takes {most}."
-        raise ConfigurationError(message)
-    window = min(window, limit)
-    if window < 1:
-        message = (
-            f"document_prefix has {prefix_tokens} tokens, which leaves no room for chunks in the "
-            f"{spec.max_tokens} that {spec.name} reads."
+def plan_block(
+    backend: Backend, recipe: Recipe, documents: Sequence[Texts | EmbedError], first: int
+) -> Block:
+    """Tokenise and plan documents, numbered from `first`; what can't be planned stays as its error."""
+    tokenized = iter(
+        backend.tokenize(
+            [
+                chunk
+                for document in documents
+                if not isinstance(document, EmbedError)
+                for chunk in document
+                if not is_blank(chunk)
+            ]
         )
-        raise ConfigurationError(message)
-    overlap = settings.overlap_tokens
-    overlap = spec.overlap(window) if overlap is None else overlap
-    if overlap >= window:
-        message = (
-            f"overlap_tokens is {overlap} and has to be less than window_tokens, {window}. "
-            "Hint: a half is as much as ever helped."
-        )
-        raise ConfigurationError(message)
-    weight = settings.context_weight
-    return Layout(
-        max_tokens=limit,
-        window_tokens=window,
-        overlap_tokens=overlap,
-        context_weight=spec.context_weight if weight is None else weight,
-        separator_tokens=spec.separator_tokens,
-        long_chunks=settings.long_chunks,
     )
-
-
-def spans(
-    counts: Sequence[int], *, window_tokens: int, overlap_tokens: int, separator_tokens: int = 1
-) -> list[Span]:
-    """Return the windows of a document of `counts` tokens a chunk, in order.
-
-    A window holds chunk tokens plus one separator between neighbours, `window_tokens` at the most; a
-    chunk longer than that stands alone. Neighbours share as many whole chunks as fit into
-    `overlap_tokens`. A row comes from the window where its chunk lies furthest from a cut, in
-    tokens; ties go to the earlier window; the document's own ends are no cuts.
-    """
-    # starts[i] is where chunk i begins when the whole document is laid out with its separators
-    starts = [0, *accumulate(count + separator_tokens for count in counts)]
-    if 0 < len(counts) and starts[-1] - separator_tokens <= window_tokens:
-        return [Span(0, len(counts), range(len(counts)))]
-    borders = _borders(starts, len(counts), window_tokens, overlap_tokens, separator_tokens)
-    best: list[tuple[float, int]] = [(-1, -1)] * len(counts)
-    for number, (start, stop) in enumerate(borders):
-        for chunk in range(start, stop):
-            before = starts[chunk] - starts[start] if start else math.inf
-            after = starts[stop] - starts[chunk + 1] if stop < len(counts) else math.inf
-            margin = min(before, after)
-            if margin > best[chunk][0]:
-                best[chunk] = (margin, number)
-    # starts and ends of windows only rise, so the chunks that a window is best for are neighbours
-    kept: dict[int, list[int]] = {}
-    for chunk, (_, number) in enumerate(best):
-        kept.setdefault(number, []).append(chunk)
-    return [
-        Span(*borders[number], range(chunks[0], chunks[-1] + 1)) for number, chunks in kept.items()
+    read: list[list[int] | EmbedError] = []
+    windows: list[Window] = []
+    for position, document in enumerate(documents):
+        if isinstance(document, EmbedError):
+            read.append(document)
+            continue
+        chunks = [None if is_blank(chunk) else next(tokenized) for chunk in document]
+        try:
+            numbers, planned = _plan_one(position, chunks, recipe)
+        except EmbedError as error:
+            error.document = first + position
+            read.append(error)
+        else:
+            read.append(numbers)
+            windows += planned
+    members = pack(windows, backend.limits, recipe.prefix.count if recipe.prefix else 0)
+    batches = [
+        Batch(tuple(windows[number] for number in numbers), recipe.form, recipe.prefix)
+        for numbers in members
     ]
+    return Block(first, list(documents), read, windows, members, batches)
 
 
-def _borders(
-    starts: Sequence[int], total: int, window: int, overlap: int, separator: int
-) -> list[tuple[int, int]]:
-    def tokens(start: int, stop: int) -> int:
-        return starts[stop] - starts[start] - separator
-
-    borders: list[tuple[int, int]] = []
-    start = stop = 0
-    while stop < total:
-        stop += 1
-        while stop < total and tokens(start, stop + 1) <= window:
-            stop += 1
-        borders.append((start, stop))
-        start += 1
-        # as much of the last window as may be shared, and the next chunk has to fit beside it
-        while start < stop < total and (
-            tokens(start, stop) > overlap or tokens(start, stop + 1) > window
-        ):
-            start += 1
-    return borders
-
-
-def plan_document(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
-    """Return the windows of one document.
-
-    Every chunk is kept by exactly one window that gives its contextual row, and where the layout mixes
-    also by one independent window. A window with a single chunk shows no sibling: it is independent,
-    and does for both. A chunk beyond the model's limit raises `DocumentTooLongError`, or becomes pieces
-    whose shares add up to 1.
-    """
-    weight = layout.context_weight
-    planned = [
-        _contextual(number, span, chunks, layout)
-        for span in (spans_of(chunks, layout) if weight > 0 else [])
-        if span.stop - span.start > 1
+def company(block: Block) -> tuple[int, int]:
+    """Return how many chunks have siblings, and how many of them see any in their window."""
+    several = [
+        len(numbers) if not isinstance(numbers, EmbedError) and len(numbers) > 1 else 0
+        for numbers in block.read
     ]
-    seen = {chunk for window in planned for chunk in window.keep}
-    for index, chunk in enumerate(chunks):
-        if weight < 1 or index not in seen:
-            planned.extend(_independent(number, index, chunk, layout))
-    return planned
+    seen = sum(len(window.keep) for window in block.windows if len(window.chunks) > 1)
+    return sum(several), seen
 
 
-def spans_of(chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Span]:
-    """Return the spans of tokenised chunks under a layout."""
-    return spans(
-        [chunk.count for chunk in chunks],
-        window_tokens=layout.window_tokens,
-        overlap_tokens=layout.overlap_tokens,
-        separator_tokens=layout.separator_tokens,
-    )
-
-
-def _contextual(number: int, span: Span, real: Sequence[TokenizedChunk], layout: Layout) -> Window:
-    inside = tuple(real[span.start : span.stop])
-    tokens = sum(chunk.count for chunk in inside) + layout.separator_tokens * (len(inside) - 1)
-    return Window(document=number, first=span.start, keep=span.keep, chunks=inside, tokens=tokens)
-
-
-def _independent(number: int, index: int, chunk: TokenizedChunk, layout: Layout) -> list[Window]:
-    if chunk.count <= layout.max_tokens:
-        pieces = [chunk]
-    elif layout.long_chunks == "pool" and chunk.ids is not None:
-        pieces = _pieces(chunk.ids, layout.max_tokens)
-    else:
-        message = (
-            f"has {chunk.count} tokens and the model reads {layout.max_tokens}. Hint: split the chunk, "
-            'or set long_chunks="pool" to average over its parts.'
-        )
-        raise DocumentTooLongError(
-            message, tokens=chunk.count, limit=layout.max_tokens, document=number, chunk=index
-        )
-    return [
-        Window(
-            document=number,
-            first=index,
-            keep=range(index, index + 1),
-            chunks=(piece,),
-            tokens=piece.count,
-            independent=True,
-            share=1.0 if piece is chunk else piece.count / chunk.count,
-        )
-        for piece in pieces
-    ]
-
-
-def _pieces(ids: Sequence[int], limit: int) -> list[TokenizedChunk]:
-    """Cut token ids into pieces of about equal length, none over the limit."""
-    count = -(-len(ids) // limit)
-    borders = [len(ids) * index // count for index in range(count + 1)]
-    return [TokenizedChunk("", stop - start, ids[start:stop]) for start, stop in pairwise(borders)]
-
-
-def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> list[list[int]]:
-    """Return the numbers of the windows of each batch, within the limits.
-
-    `prefix_tokens` stand before each window. A window that alone exceeds `batch_tokens` is a batch
-    alone. Windows stay in order, except with `limits.padded`, where longer ones go first, and a batch
-    ends where too much of it would be padding. Where several batches may be under way at once, they are
-    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
-    """
-    most = limits.batch_tokens
-    if limits.concurrency > 1 and windows:
-        sizes = [window.tokens + prefix_tokens for window in windows]
-        most = min(most, max(sum(sizes) // limits.concurrency + max(sizes), LEAST_SHARE))
-    order = list(range(len(windows)))
-    if limits.padded:
-        order.sort(key=lambda number: -windows[number].tokens)
-    batches: list[list[int]] = []
-    tokens = chunks = waste = 0
-    for number in order:
-        window = windows[number]
-        own = window.tokens + prefix_tokens
-        padding = 0
-        if limits.padded and batches:
-            padding = windows[batches[-1][0]].tokens - window.tokens
-        wasted, held = waste + padding, tokens + own + padding
-        full = not batches or (
-            len(batches[-1]) + 1 > limits.documents
-            or held > most
-            or chunks + len(window.chunks) > limits.chunks
-            or wasted > max(LEAST_WASTE, held * MOST_WASTE)
-        )
-        if full:
-            batches.append([])
-            chunks, wasted, held = 0, 0, own
-        batches[-1].append(number)
-        tokens, waste = held, wasted
-        chunks += len(window.chunks)
-    return batches
+def _plan_one(
+    position: int, chunks: Sequence[TokenizedChunk | None], recipe: Recipe
+) -> tuple[list[int], list[Window]]:
+    numbers = [n for n, chunk in enumerate(chunks) if chunk is not None and chunk.count]
+    if recipe.empty == "error" and len(numbers) < len(chunks):
+        missing = min(set(range(len(chunks))) - set(numbers))
+        message = 'has no token that the model knows. Hint: drop it, or set empty="zero".'
+        raise EmptyChunkError(message, chunk=missing)
+    real = [chunk for chunk in chunks if chunk is not None and chunk.count]
+    try:
+        return numbers, plan_document(position, real, recipe.layout)
+    except EmbedError as error:
+        if error.chunk is not None:
+            error.chunk = numbers[error.chunk]
+        raise

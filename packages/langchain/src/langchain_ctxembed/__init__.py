@@ -3,12 +3,12 @@
 Split with `ContextualTextSplitter`, wrap the store in `ContextualVectorStore`, search as before.
 """
 
-from langchain_ctxembed.contexts import stamp_context
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.keys import context_key
+from langchain_ctxembed.metadata import context_key
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
-from langchain_ctxembed.splitter import ContextualTextSplitter
-from langchain_ctxembed.store import ContextualVectorStore
+from langchain_ctxembed.siblings import stamp_context
+from langchain_ctxembed.text_splitter import ContextualTextSplitter
+from langchain_ctxembed.vector_store import ContextualVectorStore
 
 __all__ = [
     "REGISTRY",

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from ctxembed import Embedder, InputError, Settings, to_floats
 from ctxembed.encoding import Array
-from ctxembed.locks import ForkLock
+from ctxembed.forks import ForkLock
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -27,7 +27,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from langchain_ctxembed.replay import Replay
+from langchain_ctxembed.precomputed_vectors import Replay
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from ctxembed.locks import ForkLock
+from ctxembed.forks import ForkLock
 
 V = TypeVar("V")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ctxembed.backends.tokenization import ChunkTokenizer
+from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.encoding import Floats
 
 _TEXT = "one two three four five six seven eight nine ten eleven twelve"

@@ -11,7 +11,7 @@ import sys
 import traceback
 from types import FrameType
 
-from ctxembed.cli.failures import STOPPED, missing_extra
+from ctxembed.cli.error_reports import STOPPED, missing_extra
 
 
 def main() -> None:

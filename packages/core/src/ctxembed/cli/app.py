@@ -10,10 +10,10 @@ import typer
 
 from ctxembed import __version__
 from ctxembed.cli.bench.command import bench
-from ctxembed.cli.demo.command import demo
+from ctxembed.cli.command_group import Group
+from ctxembed.cli.demo import demo
 from ctxembed.cli.doctor import doctor
 from ctxembed.cli.embed import embed
-from ctxembed.cli.group import Group
 from ctxembed.cli.models import models
 from ctxembed.cli.search import search
 from ctxembed.cli.serve import serve

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 
-from ctxembed import __version__
+from ctxembed import __version__, machine
 from ctxembed.backends import threads
-from ctxembed.cli import machine, speed
+from ctxembed.cli import processor_speed as speed
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "transformers", "tokenizers", "safetensors"),

@@ -13,17 +13,17 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from ctxembed.cli.counting import counted
-from ctxembed.cli.embedding import Summary, embed_lines
-from ctxembed.cli.failures import SOME_SKIPPED
-from ctxembed.cli.lines import Failure, Split
+from ctxembed.cli.embedding_run import Summary, embed_lines
+from ctxembed.cli.error_reports import SOME_SKIPPED, as_options
 from ctxembed.cli.options import with_settings
-from ctxembed.cli.origin import Origin
+from ctxembed.cli.plurals import counted
 from ctxembed.cli.progress import progress_bar
-from ctxembed.cli.replacement import Replacement, check_replaceable
-from ctxembed.cli.writers import JsonlWriter, ParquetWriter, Writer
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError, InputError
+from ctxembed.files.documents import Failure, Split
+from ctxembed.files.origin import Origin
+from ctxembed.files.replacement import Replacement, check_replaceable
+from ctxembed.files.vectors import JsonlWriter, ParquetWriter, Writer
 from ctxembed.settings import Settings
 
 STANDARD = Path("-")
@@ -166,7 +166,7 @@ def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
     """Return what splits texts; what that takes is imported where there is one."""
 
     def split(text: str) -> list[str]:
-        from ctxembed.cli.splitting import splitter, usual_chunk_tokens
+        from ctxembed.splitting import splitter, usual_chunk_tokens
 
         most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
         return splitter(embedder.backend.tokenize, most)(text)
@@ -176,7 +176,8 @@ def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
 
 def _logger(file: BinaryIO) -> Callable[[Failure], None]:
     def skip(failure: Failure) -> None:
-        file.write(json.dumps(asdict(failure)).encode() + b"\n")
+        told = asdict(failure) | {"reason": as_options(failure.reason)}
+        file.write(json.dumps(told).encode() + b"\n")
 
     return skip
 
@@ -190,7 +191,9 @@ def _output(out: Path, embedder: Embedder) -> Iterator[Writer]:
     with Replacement(out) as new:
         to_file: Writer = JsonlWriter(new.file)
         if out.suffix == ".parquet":
-            to_file = ParquetWriter(new.file, Origin.of(embedder))
+            to_file = ParquetWriter(
+                new.file, Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
+            )
         with to_file as writer:
             yield writer
         new.publish()

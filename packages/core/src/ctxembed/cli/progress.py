@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ctxembed.cli.counting import counted
-from ctxembed.cli.lines import Document
+from ctxembed.cli.plurals import counted
+from ctxembed.files.documents import Document
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from ctxembed.errors import ConfigurationError
 from ctxembed.settings import Settings
 
 if TYPE_CHECKING:
-    from ctxembed.cli.origin import Origin
-    from ctxembed.cli.ranking import Hit
+    from ctxembed.cli.nearest import Hit
+    from ctxembed.files.origin import Origin
 
 
 def search(
@@ -40,8 +40,8 @@ def search(
     The query is embedded with the model and settings that the file names. It is an error if the
     weights found now would give other vectors than those in the file. Where the API is, no file says.
     """
-    from ctxembed.cli.ranking import nearest
-    from ctxembed.cli.stored import open_stored
+    from ctxembed.cli.nearest import nearest
+    from ctxembed.files.stored_vectors import open_stored
 
     with open_stored(path) as stored:
         settings = _settings(stored.origin, path, model, device)

@@ -18,15 +18,16 @@ from starlette.routing import Route
 
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
-from ctxembed.server.bodies import Bodies, unless_gone
-from ctxembed.server.gate import Gate
-from ctxembed.server.keys import ServerKey
+from ctxembed.server.authentication import ServerKey
+from ctxembed.server.error_responses import Refusal, json_response, response_of
 from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
-from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS, checked_aliases
+from ctxembed.server.middleware import Gate
+from ctxembed.server.model_names import checked_aliases
 from ctxembed.server.openapi import openapi_document
-from ctxembed.server.refusals import Refusal, json_response, response_of
+from ctxembed.server.request_body import Bodies, unless_gone
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
+from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
 
 MAX_QUEUE_TOKENS = 1_000_000
 MAX_BODY_BYTES = 8 * 2**20
@@ -131,8 +132,8 @@ def _routes(
         return json_response(document)
 
     return [
-        Route(CONTEXTUALIZED, embed(ContextualizedRequest), methods=["POST"]),
-        Route(EMBEDDINGS, embed(EmbeddingsRequest), methods=["POST"]),
+        Route(CONTEXTUAL_PATH, embed(ContextualizedRequest), methods=["POST"]),
+        Route(INDEPENDENT_PATH, embed(EmbeddingsRequest), methods=["POST"]),
         Route("/v1/models", models),
         Route("/health", health),
         Route("/ready", ready),

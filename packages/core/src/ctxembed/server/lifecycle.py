@@ -11,9 +11,9 @@ from http import HTTPStatus
 from typing import Literal
 
 from ctxembed.embedder import Embedder
-from ctxembed.server.dispatch import Dispatcher
+from ctxembed.server.dispatcher import Dispatcher
+from ctxembed.server.error_responses import Refusal
 from ctxembed.server.metrics import Metrics
-from ctxembed.server.refusals import Refusal
 from ctxembed.server.service import Service
 
 LOGGER = logging.getLogger("ctxembed.server")

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from ctxembed.server import schemas
-from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS
 from ctxembed.version import VERSION
+from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
 
 _REQUESTS: tuple[type[BaseModel], ...] = (
     schemas.EmbeddingsRequest,
@@ -70,7 +70,7 @@ def _paths(*, guarded: bool) -> dict[str, Any]:
     }
     ready = _json("Still loading, or shutting down.", schemas.State)
     return {
-        CONTEXTUALIZED: {
+        CONTEXTUAL_PATH: {
             "post": _operation(
                 "createContextualizedEmbeddings",
                 "Embed documents, every chunk with the others of its document in view.",
@@ -79,7 +79,7 @@ def _paths(*, guarded: bool) -> dict[str, Any]:
                 schemas.ContextualizedRequest,
             )
         },
-        EMBEDDINGS: {
+        INDEPENDENT_PATH: {
             "post": _operation(
                 "createEmbeddings",
                 "Embed texts, each alone.",

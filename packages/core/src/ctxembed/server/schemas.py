@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_DOCUMENTS = 512
+from ctxembed.wire import MAX_DOCUMENTS, WireFormat
 
-WireFormat = Literal["base64_int8", "base64_binary", "float"]
 Text = Annotated[str, Field(json_schema_extra={"minLength": 1})]
 Document = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
@@ -40,8 +39,7 @@ class EmbeddingsRequest(_Request):
     """Texts, each embedded alone."""
 
     input: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MOST_DOCUMENTS, fail_fast=True)]
+        Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)]
     ) = Field(description="A text or up to 512 of them.")
 
 
@@ -49,7 +47,7 @@ class ContextualizedRequest(_Request):
     """Documents, each a list of chunks that are embedded with the others of their document in view."""
 
     input: Annotated[
-        list[Document], Field(min_length=1, max_length=MOST_DOCUMENTS, fail_fast=True)
+        list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)
     ] = Field(
         description="Up to 512 documents, 16,000 chunks altogether, in the order of the document."
     )

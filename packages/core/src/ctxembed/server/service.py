@@ -15,30 +15,28 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 
+from ctxembed.assembly import finish_block
 from ctxembed.backends import Backend
-from ctxembed.blocks import (
-    Block,
-    Recipe,
-    Texts,
-    document_recipe,
-    finish_block,
-    plan_block,
-    query_recipe,
-)
 from ctxembed.documents import check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
-from ctxembed.running import array_of
-from ctxembed.server.dispatch import Dispatcher
-from ctxembed.server.names import CONTEXTUALIZED, EMBEDDINGS, Names, check_name, names_for
-from ctxembed.server.refusals import Refusal
-from ctxembed.server.replies import ENCODINGS, reply_body
-from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model, WireFormat
-
-LEAST_DIMENSIONS = 128
-MOST_CHUNKS = 16_000
-MOST_DOCUMENT_TOKENS = 32_768
-MOST_REQUEST_TOKENS = 120_000
+from ctxembed.execution import array_of
+from ctxembed.planning import Block, Texts, plan_block
+from ctxembed.recipe import Recipe, document_recipe, query_recipe
+from ctxembed.server.dispatcher import Dispatcher
+from ctxembed.server.error_responses import Refusal
+from ctxembed.server.model_names import Names, check_name, names_for
+from ctxembed.server.response_body import ENCODINGS, reply_body
+from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
+from ctxembed.wire import (
+    CONTEXTUAL_PATH,
+    INDEPENDENT_PATH,
+    MAX_CHUNKS,
+    MAX_DOCUMENT_TOKENS,
+    MAX_REQUEST_TOKENS,
+    MIN_DIMENSIONS,
+    WireFormat,
+)
 
 _PLANNERS = 2
 _RECIPES = 256
@@ -88,7 +86,7 @@ class Service:
                 served_model=spec.name,
                 fingerprint=self.fingerprint,
                 dimensions=spec.dimensions,
-                max_tokens=MOST_DOCUMENT_TOKENS,
+                max_tokens=MAX_DOCUMENT_TOKENS,
                 contextual=spec.contextual,
             )
             for name, routes in self.names.routes().items()
@@ -100,7 +98,7 @@ class Service:
         Cancelling it takes what the model hasn't begun out of the queue.
         """
         nested = isinstance(request, ContextualizedRequest)
-        route = CONTEXTUALIZED if nested else EMBEDDINGS
+        route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH
         check_name(self.names, request.model, route)
         recipe = self._recipe(route, request.encoding_format, request.dimensions)
         loop = asyncio.get_running_loop()
@@ -132,7 +130,7 @@ class Service:
 
     def _make_recipe(self, route: str, wire_format: WireFormat, dimensions: int | None) -> Recipe:
         width = self._backend.spec.dimensions
-        least = min(LEAST_DIMENSIONS, width)
+        least = min(MIN_DIMENSIONS, width)
         if dimensions is not None and not least <= dimensions <= width:
             message = f"dimensions must be from {least} to {width} for this model."
             raise Refusal(HTTPStatus.BAD_REQUEST, message)
@@ -143,7 +141,7 @@ class Service:
             normalize=False,
             empty="error",
         )
-        make = document_recipe if route == CONTEXTUALIZED else query_recipe
+        make = document_recipe if route == CONTEXTUAL_PATH else query_recipe
         return make(settings, self._backend)
 
 
@@ -152,22 +150,22 @@ def _plan(
 ) -> tuple[Block, int]:
     """Return the planned documents of a request and their tokens, or raise what is wrong."""
     documents = _documents(request)
-    if sum(map(len, documents)) > MOST_CHUNKS:
-        _refuse(f"a request has {MOST_CHUNKS:,} chunks at the most.")
+    if sum(map(len, documents)) > MAX_CHUNKS:
+        _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
     block = plan_block(backend, recipe, documents, 0)
     for outcome in block.read:
         if isinstance(outcome, EmbedError):
             raise outcome
     counts = document_tokens(block, recipe)
     for number, count in enumerate(counts):
-        if count > MOST_DOCUMENT_TOKENS:
+        if count > MAX_DOCUMENT_TOKENS:
             _refuse(
                 f"Document {number} has {count:,} tokens, separators between its chunks included; "
-                f"the maximum is {MOST_DOCUMENT_TOKENS:,}."
+                f"the maximum is {MAX_DOCUMENT_TOKENS:,}."
             )
     tokens = sum(counts)
-    if tokens > MOST_REQUEST_TOKENS:
-        _refuse(f"the request has {tokens:,} tokens; the maximum is {MOST_REQUEST_TOKENS:,}.")
+    if tokens > MAX_REQUEST_TOKENS:
+        _refuse(f"the request has {tokens:,} tokens; the maximum is {MAX_REQUEST_TOKENS:,}.")
     return block, tokens
 
 

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 from ctxembed.backends import Backend
+from ctxembed.batches import Batch
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array, Form, quantize_tanh, to_binary
 from ctxembed.errors import DocumentTooLongError
-from ctxembed.planning import Batch, Window
 from ctxembed.settings import Settings
+from ctxembed.windows import Window
 
 DOCUMENTS = (
     ("The company was founded in 1897.", "It makes ropes.", "In the second quarter it grew."),

@@ -12,10 +12,11 @@ from threading import Lock
 
 import numpy as np
 
+from ctxembed.batches import Batch, Limits
 from ctxembed.documents import sibling_fingerprint
 from ctxembed.encoding import Array, Form, quantize_tanh, to_binary
 from ctxembed.models import ModelSpec
-from ctxembed.planning import Batch, Limits, TokenizedChunk, Window
+from ctxembed.windows import TokenizedChunk, Window
 
 _SPEC = ModelSpec(
     name="fake",

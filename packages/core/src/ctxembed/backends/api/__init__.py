@@ -1,8 +1,8 @@
 """The remote API as a backend: texts out, checked rows in.
 
 One event loop in a thread of its own does all the talking, so that threads and any number of event
-loops share one pool of connections and one pace. What goes over the wire is in `wire`, what answers
-mean in `replies`, when to repeat in `client`.
+loops share one pool of connections and one pace. What goes over the wire is in `payloads`, what answers
+mean in `error_responses`, when to repeat in `client`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctxembed.backends import STOPPED
-from ctxembed.backends.api import wire
+from ctxembed.backends.api import payloads
 from ctxembed.backends.api.client import Client, Endpoint
-from ctxembed.backends.api.estimate import OVERESTIMATE, estimate_tokens
-from ctxembed.backends.api.loop import LoopThread
+from ctxembed.backends.api.event_loop import LoopThread
+from ctxembed.backends.api.token_estimate import OVERESTIMATE, estimate_tokens
+from ctxembed.batches import Batch, Limits
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import (
     ApiTimeoutError,
@@ -31,20 +32,26 @@ from ctxembed.errors import (
     DocumentTooLongError,
     MissingDependencyError,
 )
-from ctxembed.locks import ForkLock
+from ctxembed.forks import ForkLock
 from ctxembed.models import MODELS, ModelSpec, find_model
-from ctxembed.planning import Batch, Limits, TokenizedChunk
 from ctxembed.settings import Settings
+from ctxembed.windows import TokenizedChunk
+from ctxembed.wire import (
+    CONTEXTUAL_PATH,
+    DEFAULT_URL,
+    INDEPENDENT_PATH,
+    KEY_VARIABLES,
+    MAX_CHUNKS,
+    MAX_DOCUMENTS,
+    MAX_REQUEST_TOKENS,
+    MIN_DIMENSIONS,
+    URL_VARIABLE,
+)
 
 if TYPE_CHECKING:
-    from ctxembed.backends.tokenization import ChunkTokenizer
+    from ctxembed.backends.tokenizer import ChunkTokenizer
 
-KEY_NAMES = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
-URL_NAME = "PERPLEXITY_BASE_URL"
-DEFAULT_URL = "https://api.perplexity.ai"
-
-_LEAST_DIMENSIONS = 128
-_LIMITS = Limits(documents=512, chunks=16_000, batch_tokens=120_000)
+_LIMITS = Limits(documents=MAX_DOCUMENTS, chunks=MAX_CHUNKS, batch_tokens=MAX_REQUEST_TOKENS)
 _CONCURRENCY = 16
 _TIMEOUT = 60.0
 _RETRIES = 8
@@ -81,7 +88,7 @@ class ApiBackend:
         self.spec = spec
         self._sent_dimensions = settings.dimensions
         self._model = spec.name.rpartition("/")[2]
-        self._path = wire.CONTEXTUAL_PATH if spec.contextual else wire.INDEPENDENT_PATH
+        self._path = CONTEXTUAL_PATH if spec.contextual else INDEPENDENT_PATH
         self._endpoint = endpoint
         self._tokenizer = _tokenizer(settings, spec)
         self._loop = LoopThread("ctxembed-api", partial(Client, endpoint))
@@ -158,7 +165,7 @@ class ApiBackend:
         documents = [[chunk.text for chunk in window.chunks] for window in batch.windows]
         if batch.prefix is not None:
             documents = [[batch.prefix.text + first, *rest] for first, *rest in documents]
-        body = wire.request_body(
+        body = payloads.request_body(
             documents,
             model=self._model,
             contextual=self.spec.contextual,
@@ -167,7 +174,7 @@ class ApiBackend:
         )
         chunks = [len(window.chunks) for window in batch.windows]
         width = self.spec.dimensions
-        most = wire.most_bytes(sum(chunks), form=batch.form, dimensions=width)
+        most = payloads.most_bytes(sum(chunks), form=batch.form, dimensions=width)
         divisible = len(chunks) > 1 and self._endpoint.max_retries > 0
         try:
             content = await client.post(self._path, body, most, divisible=divisible)
@@ -179,7 +186,7 @@ class ApiBackend:
             content = None
         if content is None:
             return await self._in_halves(batch, client)
-        reply = wire.parse_reply(
+        reply = payloads.parse_reply(
             content,
             chunks,
             contextual=self.spec.contextual,
@@ -218,7 +225,7 @@ class ApiBackend:
             chunk=None if chunk is None else window.first + chunk,
         )
 
-    def _count(self, batch: Batch, reply: wire.Reply) -> None:
+    def _count(self, batch: Batch, reply: payloads.Reply) -> None:
         tokens = reply.tokens
         if tokens is None:
             tokens = _tokens(batch)
@@ -243,9 +250,9 @@ def _spec(settings: Settings) -> ModelSpec:
     dimensions = settings.dimensions
     if dimensions is None:
         return spec
-    if not _LEAST_DIMENSIONS <= dimensions <= spec.dimensions:
+    if not MIN_DIMENSIONS <= dimensions <= spec.dimensions:
         message = (
-            f"over the API {spec.name} has {_LEAST_DIMENSIONS} to {spec.dimensions} dimensions, "
+            f"over the API {spec.name} has {MIN_DIMENSIONS} to {spec.dimensions} dimensions, "
             f"and dimensions is {dimensions}."
         )
         raise ConfigurationError(message)
@@ -253,9 +260,11 @@ def _spec(settings: Settings) -> ModelSpec:
 
 
 def _key(given: str | None) -> str:
-    found = given or next((os.environ[name] for name in KEY_NAMES if os.environ.get(name)), None)
+    found = given or next(
+        (os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None
+    )
     if not found or not found.strip():
-        message = f"the API needs a key. Hint: set {KEY_NAMES[0]}, or pass api_key."
+        message = f"the API needs a key. Hint: set {KEY_VARIABLES[0]}, or pass api_key."
         raise ConfigurationError(message)
     if not re.fullmatch(r"[!-~]+", found.strip()):
         raise ConfigurationError("the API key has characters that no key has.")
@@ -263,10 +272,12 @@ def _key(given: str | None) -> str:
 
 
 def _base_url(given: str | None) -> str:
-    url = (given or os.environ.get(URL_NAME) or DEFAULT_URL).strip().rstrip("/")
+    url = (given or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip().rstrip("/")
     url = url.removesuffix("/v1").rstrip("/")
     if "@" in url:
-        message = f"the base URL holds no name or password. Hint: mend {URL_NAME}, or base_url."
+        message = (
+            f"the base URL holds no name or password. Hint: mend {URL_VARIABLE}, or base_url."
+        )
         raise ConfigurationError(message)
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"base_url starts with http:// or https://, got {url!r}.")
@@ -277,7 +288,7 @@ def _tokenizer(settings: Settings, spec: ModelSpec) -> ChunkTokenizer | None:
     if settings.tokenizer is None:
         return None
     try:
-        from ctxembed.backends.tokenization import load_tokenizer
+        from ctxembed.backends.tokenizer import load_tokenizer
     except ModuleNotFoundError as error:
         message = (
             'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'

@@ -15,8 +15,8 @@ import httpx
 import msgspec
 import tenacity
 
-from ctxembed.backends.api.pace import Pace
-from ctxembed.backends.api.replies import error_of, retry_after, worth_repeating
+from ctxembed.backends.api.concurrency import Pace
+from ctxembed.backends.api.error_responses import error_of, retry_after, worth_repeating
 from ctxembed.errors import (
     ApiConnectionError,
     ApiError,

@@ -16,21 +16,21 @@ from ctxembed.backends.config import (
 )
 from ctxembed.backends.hub import find_directory
 from ctxembed.backends.onnx.backend import Loaded, OnnxBackend
-from ctxembed.backends.onnx.files import (
+from ctxembed.backends.onnx.session import TokenSession, pick_gpu
+from ctxembed.backends.onnx.weights import (
     HUB_FILES,
     VOCABULARY,
     check_embedded,
     embedded_weights,
     find_graph,
 )
-from ctxembed.backends.onnx.session import TokenSession, pick_gpu
 from ctxembed.backends.padding import probe_windows
-from ctxembed.backends.queue import share
-from ctxembed.backends.tokenization import bert_tokenizer, from_tokenizer, load_tokenizer
+from ctxembed.backends.sharing import share
+from ctxembed.backends.tokenizer import bert_tokenizer, from_tokenizer, load_tokenizer
+from ctxembed.batches import Limits
 from ctxembed.checkpoint import checkpoint_digest
 from ctxembed.errors import ConfigurationError, ModelLoadError
 from ctxembed.models import ModelSpec
-from ctxembed.planning import Limits
 from ctxembed.settings import EMBEDDED_MODEL, Settings
 
 _CPU_BATCH_TOKENS = 512

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ctxembed.backends.onnx.session import TokenSession
-from ctxembed.backends.queue import ModelQueue
-from ctxembed.backends.tokenization import ChunkTokenizer, Span, window_ids
+from ctxembed.backends.sharing import ModelQueue
+from ctxembed.backends.tokenizer import ChunkTokenizer, Span, window_ids
+from ctxembed.batches import Batch, Limits
 from ctxembed.encoding import Array, Floats, Form, quantize_tanh, to_binary
 from ctxembed.errors import BackendError, NonFiniteError, ResponseError
 from ctxembed.models import ModelSpec
-from ctxembed.planning import Batch, Limits, TokenizedChunk
+from ctxembed.windows import TokenizedChunk
 
 
 @dataclass(frozen=True, eq=False)

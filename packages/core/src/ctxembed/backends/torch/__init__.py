@@ -14,12 +14,12 @@ from ctxembed.backends.config import (
     with_prompts,
 )
 from ctxembed.backends.hub import find_directory
-from ctxembed.backends.queue import share
+from ctxembed.backends.sharing import share
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtype
-from ctxembed.backends.torch.loaded import identity, load_model
+from ctxembed.backends.torch.model import identity, load_model
+from ctxembed.batches import Limits
 from ctxembed.errors import ModelLoadError
-from ctxembed.planning import Limits
 from ctxembed.settings import Settings
 
 _HUB_FILES = (
@@ -52,7 +52,7 @@ def load(settings: Settings) -> Backend:
     config = read_config(directory)
     check_pooling(directory, settings.pooling)
     if not is_pplx(config):
-        from ctxembed.backends.torch.encoder import check_reads_both_ways
+        from ctxembed.backends.torch.transformers_encoder import check_reads_both_ways
 
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ctxembed.backends.torch.quantized import make_quantized
+from ctxembed.backends.torch.linear_int8 import make_quantized
 
 Linear = Callable[[Tensor], Tensor]
 Kind = Literal["torch", "onednn", "int8"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ctxembed.backends.tokenization import Span
+from ctxembed.backends.tokenizer import Span
 from ctxembed.backends.torch.device import on_device
 from ctxembed.encoding import Form
 

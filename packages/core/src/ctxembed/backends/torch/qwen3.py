@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ctxembed.backends.torch.architecture import Architecture
 from ctxembed.backends.torch.attention import Attention, borders_of, choose_attention
 from ctxembed.backends.torch.device import on_device
 from ctxembed.backends.torch.linear import (
@@ -27,6 +26,7 @@ from ctxembed.backends.torch.linear import (
     make_gated,
     make_linear,
 )
+from ctxembed.backends.torch.qwen3_config import Architecture
 from ctxembed.backends.torch.rotary import paired, turn, turns
 from ctxembed.backends.torch.weights import Weights
 

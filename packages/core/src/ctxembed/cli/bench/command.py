@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from ctxembed.cli import machine, speed
-from ctxembed.cli.counting import counted
+from ctxembed import machine
+from ctxembed.cli import processor_speed as speed
 from ctxembed.cli.options import with_settings
+from ctxembed.cli.plurals import counted
 from ctxembed.errors import ConfigurationError
 from ctxembed.settings import BackendChoice, BackendName, Dtype, Settings
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ctxembed.cli.demo.data import load_data
-from ctxembed.cli.lines import Document, Split, failure, read_documents
 from ctxembed.documents import check_document
 from ctxembed.errors import ConfigurationError, EmbedError, InputError
+from ctxembed.evaluation.dataset import load_data
+from ctxembed.files.documents import Document, Split, failure, read_documents
 
 
 def name_of(data: Path | None) -> str:

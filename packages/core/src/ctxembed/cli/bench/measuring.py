@@ -10,13 +10,14 @@ from time import perf_counter
 
 import numpy as np
 
-from ctxembed.blocks import document_recipe, plan_block
+from ctxembed.cli.bench.core_waits import waited, waits
 from ctxembed.cli.bench.documents import placed
-from ctxembed.cli.bench.waiting import waited, waits
-from ctxembed.cli.lines import Document
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError
+from ctxembed.files.documents import Document
+from ctxembed.planning import plan_block
+from ctxembed.recipe import document_recipe
 
 Planned = tuple[Document, list[int]]
 """A document, and the tokens of each window that it goes through the model in."""

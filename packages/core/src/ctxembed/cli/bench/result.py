@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ctxembed.cli.bench.agreement import Agreement
-from ctxembed.cli.counting import counted
+from ctxembed.cli.plurals import counted
 
 _BUSY = 0.5
 """Share of the cores that others may have wanted before figures are said to suffer."""

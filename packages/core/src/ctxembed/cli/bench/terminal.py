@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ctxembed.cli.bench.result import Measured, Result
-from ctxembed.cli.counting import counted
+from ctxembed.cli.plurals import counted
 
 _MIB = 2**20
 _ABSENT = "-"

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from ctxembed.backends.threads import allowed, limit_torch_threads
-from ctxembed.cli.failures import exit_code
+from ctxembed.cli.error_reports import exit_code
 from ctxembed.embedder import Embedder
 from ctxembed.settings import Settings
 
@@ -73,8 +73,8 @@ def run(task: dict[str, Any], tell: Tell) -> None:
 def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str) -> None:
     from ctxembed.cli.bench.documents import documents
     from ctxembed.cli.bench.measuring import choose, measure
-    from ctxembed.cli.bench.memory import peak_memory
-    from ctxembed.cli.splitting import splitter, usual_chunk_tokens
+    from ctxembed.cli.bench.peak_memory import peak_memory
+    from ctxembed.splitting import splitter, usual_chunk_tokens
 
     data = None if task["data"] is None else Path(task["data"])
     seconds = task["seconds"]
@@ -98,7 +98,7 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
 
 
 def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
-    from ctxembed.backends.torch import products
+    from ctxembed.backends.torch import flops as products
 
     models = products.models_of(embedder.backend)
     devices = [str(model.device) for model in models]

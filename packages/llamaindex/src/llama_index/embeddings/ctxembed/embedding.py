@@ -35,8 +35,8 @@ from ctxembed.settings import (
     Pooling,
 )
 from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
+from llama_index.embeddings.ctxembed.model_input import Reading, read
 from llama_index.embeddings.ctxembed.opened import Opened
-from llama_index.embeddings.ctxembed.reading import Reading, read
 from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
 
 logger = logging.getLogger(__name__)

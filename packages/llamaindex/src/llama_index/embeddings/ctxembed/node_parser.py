@@ -13,8 +13,8 @@ from llama_index.core.schema import BaseNode, Document
 
 from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
+from llama_index.embeddings.ctxembed.metadata import check_unclaimed, remove_stamp, stamp
 from llama_index.embeddings.ctxembed.siblings import sibling_groups
-from llama_index.embeddings.ctxembed.stamp import check_unclaimed, remove_stamp, stamp
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ctxembed import Embedder, Settings
-from ctxembed.locks import ForkLock
+from ctxembed.forks import ForkLock
 
 
 class Opened:

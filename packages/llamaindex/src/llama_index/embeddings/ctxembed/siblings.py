@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llama_index.core.schema import BaseNode, IndexNode, NodeRelationship, RelatedNodeInfo
 
 from ctxembed import InputError
-from llama_index.embeddings.ctxembed.stamp import read_stamp
+from llama_index.embeddings.ctxembed.metadata import read_stamp
 
 _WHOLE = (
     "Hint: give all nodes of a document in one call; with num_workers, give documents and not nodes; "

@@ -21,18 +21,18 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from haystack_integrations.components.embedders.ctxembed.opening import (
+from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
     OpensEmbedder,
     usage_since,
 )
-from haystack_integrations.components.embedders.ctxembed.reports import (
+from haystack_integrations.components.embedders.ctxembed.log_messages import (
     failure,
     naming,
     report_failed,
     report_grouping,
 )
-from haystack_integrations.components.embedders.ctxembed.sources import (
+from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
     Source,
     check_documents,

@@ -17,8 +17,8 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 
 from ctxembed import ConfigurationError, InputError
-from haystack_integrations.components.embedders.ctxembed.reports import report_unnamed
-from haystack_integrations.components.embedders.ctxembed.sources import (
+from haystack_integrations.components.embedders.ctxembed.log_messages import report_unnamed
+from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
     Source,
     check_choice,

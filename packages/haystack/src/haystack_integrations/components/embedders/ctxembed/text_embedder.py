@@ -18,7 +18,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from haystack_integrations.components.embedders.ctxembed.opening import (
+from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
     OpensEmbedder,
     usage_since,

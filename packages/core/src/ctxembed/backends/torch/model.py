@@ -1,0 +1,113 @@
+"""One loaded model: tokenizer, weights and the queue that leads to them, shared by all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ctxembed.backends.config import is_pplx, spec_from_config
+from ctxembed.backends.sharing import ModelQueue
+from ctxembed.backends.threads import limit_torch_threads
+from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
+from ctxembed.backends.torch.linear import Kind, choose
+from ctxembed.backends.torch.qwen3 import load_qwen3
+from ctxembed.backends.torch.qwen3_config import read_architecture
+from ctxembed.backends.torch.weights import find_weights
+from ctxembed.batches import UNLIMITED
+from ctxembed.checkpoint import checkpoint_digest, weight_files
+from ctxembed.errors import ModelLoadError
+
+
+class TokenModel(Protocol):
+    """What both kinds of model do."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @property
+    def kind(self) -> Kind:
+        """What multiplies its matrices."""
+
+    @property
+    def token_bytes(self) -> int:
+        """About what a token takes while it goes through, in bytes."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows of a batch are filled up to the length of its longest."""
+
+    def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
+        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The tokens that fit into a device's memory together, as far as was found out."""
+
+    tokens: int = UNLIMITED
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model in memory; it leaves with the last backend that holds it."""
+
+    tokenizer: ChunkTokenizer
+    model: TokenModel
+    queue: ModelQueue
+    room: Room = field(default_factory=Room)
+
+
+def load_model(
+    directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
+) -> Loaded:
+    """Return the model of a directory, loaded in the thread that it will run in.
+
+    OpenMP hangs in the child of a fork where a thread used it before; no caller's thread ever does.
+
+    Raises:
+        ModelLoadError: weights or tokenizer are absent, damaged, or of an unknown kind.
+    """
+    queue = ModelQueue()
+    return Loaded(*queue.run(_load, directory, config, dtype, device), queue)
+
+
+def _load(
+    directory: Path, config: Mapping[str, Any], dtype: torch.dtype, device: torch.device
+) -> tuple[ChunkTokenizer, TokenModel]:
+    limit_torch_threads()
+    kind = choose(device.type, dtype)
+    tokenizer = load_tokenizer(directory, spec_from_config(config, str(directory), 0).separator)
+    if not is_pplx(config):
+        # brings transformers along, which takes a second
+        from ctxembed.backends.torch.transformers_encoder import load_encoder
+
+        most = spec_from_config(config, str(directory), tokenizer.specials).max_tokens
+        return tokenizer, load_encoder(directory, tokenizer, most, dtype, device, kind)
+    sizes = read_architecture(config)
+    known = tokenizer.tokenizer.get_vocab_size()
+    if known > sizes.vocabulary:
+        message = f"the tokenizer knows {known} tokens and the model {sizes.vocabulary}"
+        raise ModelLoadError(f"{directory}: {message}. Hint: fetch both from one place.")
+    return tokenizer, load_qwen3(find_weights(directory), sizes, dtype, device, kind)
+
+
+def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
+    """Return what tells loaded models apart: files as they are now, type and device.
+
+    Times and sizes alone would take weights for the old ones that a copy brought along with their time.
+    """
+    described = [*directory.glob("*.json"), *directory.glob("vocab.txt")]
+    paths = [*sorted(described), *weight_files(directory, "safetensors")]
+    stamps = tuple((path.name, *_stamp(path)) for path in paths)
+    return "torch", directory.resolve(), checkpoint_digest(directory), stamps, dtype, device
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size

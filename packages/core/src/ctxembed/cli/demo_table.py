@@ -1,0 +1,151 @@
+"""The result on a terminal: 80 columns will do, and a file gets plain text."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ctxembed.cli.plurals import counted
+from ctxembed.evaluation.intervals import Estimate
+from ctxembed.evaluation.metrics import METRICS
+from ctxembed.evaluation.result import Change, Changes, DemoResult, Hit
+from ctxembed.evaluation.vectors import Watch
+
+EXAMPLES = 2
+"""How many queries are shown each way; the report has more."""
+
+_EXCERPT = 140
+_LEGEND = (
+    "Differences are to independent. Below each figure is its 95 % interval (whole "
+    "documents drawn anew); * marks a difference whose interval lies on one side of 0."
+)
+_STYLES = {"up": "green", "down": "red", "unclear": ""}
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Give what shows how far the run is: a bar on a terminal, a line a stage elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _say_done(console)
+        return
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks = {}
+
+        def watch(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        yield watch
+
+
+def _say_done(console: Console) -> Watch:
+    def watch(stage: str, done: int, total: int) -> None:
+        if done == total:
+            console.print(f"{stage}: {total:,} embedded")
+
+    return watch
+
+
+def show(result: DemoResult, console: Console) -> None:
+    """Print tables, changed queries and the sentence."""
+    left_out = f", {result.unanswered:,} more without an answer" if result.unanswered else ""
+    queries = f"{result.queries:,} {'query' if result.queries == 1 else 'queries'}"
+    console.print(
+        f"{result.dataset}: {counted(result.documents, 'document')}, "
+        f"{counted(result.chunks, 'chunk')}, {queries}{left_out}",
+        highlight=False,
+    )
+    console.print()
+    console.print(_figures(result))
+    console.print(_differences(result))
+    console.print(Text(_LEGEND, "dim"))
+    if result.changes is not None:
+        _show_changes(result.changes, console)
+    console.print()
+    console.print(Text(result.verdict, "bold"))
+
+
+def _figures(result: DemoResult) -> Table:
+    table = _table("")
+    table.add_column("tokens", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for way in result.ways:
+        cells = [_cell(way.figures[metric]) for metric in METRICS]
+        table.add_row(way.name, *cells, f"{way.tokens:,}", f"{way.seconds:.1f}")
+    return table
+
+
+def _differences(result: DemoResult) -> Table:
+    table = _table("difference")
+    for way in result.ways[1:]:
+        table.add_row(way.name, *(_difference(way.gain[metric]) for metric in METRICS))
+    return table
+
+
+def _table(first: str) -> Table:
+    """Return a table whose columns for the metrics stand at the same place in every table."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True, min_width=11)
+    for metric in METRICS:
+        table.add_column(metric, justify="right", no_wrap=True, min_width=14)
+    return table
+
+
+def _cell(estimate: Estimate) -> Text:
+    value = Text(f"{estimate.value:.3f}")
+    if not math.isnan(estimate.low):
+        value.append(f"\n{estimate.low:.3f}..{estimate.high:.3f}", "dim")
+    return value
+
+
+def _difference(estimate: Estimate) -> Text:
+    clear = "" if estimate.direction == "unclear" else "*"
+    value = Text(f"{estimate.value:+.3f}{clear}", _STYLES[estimate.direction])
+    if not math.isnan(estimate.low):
+        value.append(f"\n{estimate.low:+.3f}..{estimate.high:+.3f}", "dim")
+    return value
+
+
+def _show_changes(changes: Changes, console: Console) -> None:
+    console.print(
+        f"\nContext put a right chunk first for {changes.helped:,} queries and lost one for "
+        f"{changes.hurt:,}; for {changes.other:,} another chunk is first, as right or as wrong.",
+        highlight=False,
+    )
+    for helped, title in ((True, "It helped:"), (False, "It hurt:")):
+        examples = [change for change in changes.examples if change.helped == helped]
+        for change in examples[:EXAMPLES]:
+            console.print()
+            console.print(Text(f"{title} {change.query}"))
+            console.print(_example(change))
+
+
+def _example(change: Change) -> Padding:
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(no_wrap=True)
+    lines.add_column()
+    lines.add_row("without", _excerpt(change.before))
+    lines.add_row("with", _excerpt(change.after))
+    return Padding(lines, (0, 0, 0, 2))
+
+
+def _excerpt(hit: Hit) -> Text:
+    mark = Text("right  ", "green") if hit.relevant else Text("wrong  ", "red")
+    return mark + Text(textwrap.shorten(hit.text, _EXCERPT, placeholder=" ..."))

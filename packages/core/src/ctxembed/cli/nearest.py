@@ -1,0 +1,69 @@
+"""The nearest rows to a query vector, over any number of batches."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctxembed.documents import is_blank
+from ctxembed.encoding import Array, Encoding
+from ctxembed.files.stored_vectors import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk and its score: cosine, or differing bits (where less is nearer)."""
+
+    score: float
+    id: str
+    index: int
+    text: str
+
+
+def cosines(query: Array, rows: Array) -> Array:
+    """Return the cosine of each row with the query; NaN where either has no length."""
+    floats = rows.astype(np.float32)
+    target = query.astype(np.float32)
+    lengths = np.linalg.norm(floats, axis=1) * np.linalg.norm(target)
+    with np.errstate(invalid="ignore"):
+        found: Array = (floats @ target) / lengths
+    return found
+
+
+def differing_bits(query: Array, rows: Array, encoding: Encoding) -> Array:
+    """Return in how many dimensions each row differs from the query; from packed bits or signs."""
+    if encoding == "ubinary":
+        rows, query = np.unpackbits(rows, axis=1), np.unpackbits(query)
+    counts: Array = (rows != query).sum(axis=1)
+    return counts
+
+
+def nearest(query: Array, batches: Iterable[Rows], encoding: Encoding, k: int) -> list[Hit]:
+    """Return the `k` nearest chunks, nearest first; of equal ones the earlier first.
+
+    A zero row stands for a chunk that the model never saw: it is nobody's neighbour. Packed bits
+    can't tell it from a vector, which is why `ctxembed embed` writes none there.
+    """
+    bits = encoding in ("binary", "ubinary")
+    sign = -1 if bits else 1
+    scored = _scored(query, batches, encoding, bits=bits)
+    return heapq.nsmallest(k, scored, key=lambda hit: -sign * hit.score)
+
+
+def _scored(
+    query: Array, batches: Iterable[Rows], encoding: Encoding, *, bits: bool
+) -> Iterator[Hit]:
+    for rows in batches:
+        vectors = rows.vectors
+        scores = differing_bits(query, vectors, encoding) if bits else cosines(query, vectors)
+        seen: Array = np.logical_or(vectors.any(axis=1), encoding == "ubinary")
+        found = zip(
+            scores.tolist(), seen.tolist(), rows.ids, rows.indexes, rows.texts, strict=True
+        )
+        for score, real, key, index, text in found:
+            if real and not math.isnan(score) and not is_blank(text):
+                yield Hit(score, key, index, text)

@@ -1,0 +1,68 @@
+"""The run itself: data, chunks, vectors, figures, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctxembed.embedder import Embedder
+from ctxembed.errors import ConfigurationError
+from ctxembed.evaluation.corpus import cut
+from ctxembed.evaluation.dataset import load_data
+from ctxembed.evaluation.findings import assess
+from ctxembed.evaluation.provenance import facts
+from ctxembed.evaluation.report import check_out, write_report
+from ctxembed.evaluation.result import DemoResult
+from ctxembed.evaluation.vectors import Watch, embed_queries, embed_ways
+from ctxembed.settings import EMBEDDED_MODEL, BackendChoice, Dtype, Settings
+from ctxembed.windows import layout_for
+
+CHUNK_TOKENS = 64
+
+
+def run_demo(
+    model: str = EMBEDDED_MODEL,
+    data: Path | None = None,
+    *,
+    chunk_tokens: int = CHUNK_TOKENS,
+    out: Path | None = Path("ctxembed-demo.html"),
+    backend: BackendChoice = "auto",
+    device: str | None = None,
+    dtype: Dtype = "auto",
+    seed: int = 0,
+    watch: Watch = lambda *_: None,
+) -> DemoResult:
+    """Embed documents with and without context, answer their queries with each, write a report.
+
+    `data` is a folder of your own (its layout is in `data`), `out` the HTML file, None for no
+    report. `seed` is that of the intervals. `watch` is told how far the run is.
+
+    Raises:
+        ConfigurationError: the model, the folder or `out` can't be used.
+        InputError: a line of the data, or a document, can't be used.
+        BackendError: the model gave no vectors.
+    """
+    check_out(out)
+    dataset = load_data(data)
+    settings = Settings(model=model, backend=backend, device=device, dtype=dtype, encoding="float")
+    with (
+        Embedder.open(settings) as contextual,
+        Embedder.open(settings, context_weight=0.0) as independent,
+    ):
+        _check_chunk_tokens(chunk_tokens, independent)
+        tokenize = independent.backend.tokenize
+        corpus = cut(dataset, lambda text: tokenize([text])[0].count, chunk_tokens)
+        questions = embed_queries(independent, [query.text for query in corpus.queries], watch)
+        ways = embed_ways(corpus, contextual, independent, watch)
+        known = facts(dataset, contextual, independent, chunk_tokens=chunk_tokens, seed=seed)
+    result = assess(dataset, corpus, ways, questions, facts=known, seed=seed)
+    if out is not None:
+        write_report(result, out)
+    return result
+
+
+def _check_chunk_tokens(chunk_tokens: int, embedder: Embedder) -> None:
+    spec = embedder.backend.spec
+    limit = layout_for(embedder.settings, spec).max_tokens
+    if chunk_tokens > limit:
+        message = f"chunk_tokens is {chunk_tokens} and {spec.name} reads {limit} at the most."
+        raise ConfigurationError(message)

@@ -1,0 +1,49 @@
+"""What was run, with what and on what: so that the figures can be made again."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime
+
+from ctxembed import machine
+from ctxembed.embedder import Embedder
+from ctxembed.evaluation.dataset import Dataset
+from ctxembed.evaluation.intervals import DRAWS
+from ctxembed.evaluation.result import Facts
+from ctxembed.windows import layout_for
+
+_ALWAYS = ("ctxembed", "numpy", "ir-measures", "semantic-text-splitter")
+
+
+def facts(
+    data: Dataset, contextual: Embedder, independent: Embedder, *, chunk_tokens: int, seed: int
+) -> Facts:
+    """Return lines of name and value for the report."""
+    settings, spec = contextual.settings, contextual.backend.spec
+    layout = layout_for(settings, spec)
+    backend = settings.resolve_backend()
+    weight = layout.context_weight
+    context = (
+        f"windows of {layout.window_tokens} tokens that share {layout.overlap_tokens}, "
+        f"context_weight {weight:g}"
+        if weight
+        else "none: context_weight is 0"
+    )
+    return (
+        ("model", f"{spec.name}, {spec.dimensions} dimensions"),
+        ("runs on", f"{backend}, device {settings.device or 'auto'}, dtype {settings.dtype}"),
+        ("context", context),
+        ("chunks", f"up to {chunk_tokens} tokens, borders at paragraphs, then sentences"),
+        ("data", data.source),
+        (
+            "a chunk answers",
+            "when it and the answering passage share half of the shorter of the two",
+        ),
+        ("intervals", f"95 %, {DRAWS:,} draws of whole documents, seed {seed}"),
+        ("fingerprint, contextual", contextual.fingerprint),
+        ("fingerprint, independent", independent.fingerprint),
+        ("versions", machine.versions((*_ALWAYS, *machine.LIBRARIES[backend]))),
+        ("machine", f"{platform.platform()}, {os.cpu_count()} cores"),
+        ("date", datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")),
+    )

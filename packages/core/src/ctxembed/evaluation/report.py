@@ -1,0 +1,70 @@
+"""The report: one HTML file that needs nothing else, in light and dark.
+
+Texts of documents and queries are escaped by the template engine, and the page's own policy
+forbids scripts and every request.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ctxembed.errors import ConfigurationError
+from ctxembed.evaluation.intervals import Estimate
+from ctxembed.evaluation.metrics import METRICS
+from ctxembed.evaluation.plots import figures_svg, heat_map_svg
+from ctxembed.evaluation.result import DemoResult
+from ctxembed.files.replacement import Replacement, check_replaceable
+
+_FOLDER = Path(__file__).parent
+
+
+def check_out(out: Path | None) -> None:
+    """Raise `ConfigurationError` where a report can't be written: before the work is done."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise ConfigurationError(f"{out} is a folder. Hint: --out takes the name of a file.")
+    if not out.resolve().parent.is_dir():
+        raise ConfigurationError(f"{out} can't be written: there is no folder {out.parent}.")
+    check_replaceable(out)
+
+
+def write_report(result: DemoResult, out: Path) -> None:
+    """Write the report; what stood at `out` stays as it is until the new one is whole."""
+    page = render(result)
+    with Replacement(out) as replacement:
+        replacement.file.write(page.encode())
+        replacement.publish()
+
+
+def render(result: DemoResult) -> str:
+    """Return the report as HTML."""
+    engine = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    engine.filters["interval"] = interval
+    style = (_FOLDER / "report.css").read_text(encoding="utf-8")
+    heat_map = result.heat_map
+    return engine.get_template("report.html").render(
+        result=result,
+        metrics=METRICS,
+        style=Markup(style),  # noqa: S704 - our own file
+        figures=Markup(figures_svg(result.ways)),  # noqa: S704 - numbers and our own words
+        heat_map=heat_map and Markup(heat_map_svg(heat_map)),  # noqa: S704 - the same
+    )
+
+
+def interval(estimate: Estimate, *, signed: bool = False) -> str:
+    """Return the ends of an interval, or say that there is none."""
+    if math.isnan(estimate.low):
+        return "no interval"
+    sign = "+" if signed else ""
+    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"

@@ -1,0 +1,116 @@
+"""What a run of the demo found: plain values for the terminal, the report and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctxembed.evaluation.intervals import Estimate
+from ctxembed.evaluation.methods import WayName
+from ctxembed.evaluation.metrics import Metric
+
+Figures = dict[Metric, Estimate]
+
+Facts = tuple[tuple[str, str], ...]
+"""What was run, as lines of name and value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayResult:
+    """One way's figures, their differences to independent, and what it cost.
+
+    `tokens` is what the model read, separators and second passes included; `seconds` is embedding
+    the chunks, loading and queries left out.
+    """
+
+    name: WayName
+    figures: Figures
+    gain: Figures
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that stood first: its document's title, its text, and if it answers the query."""
+
+    title: str
+    text: str
+    relevant: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A query whose first hit answers it with context and not without, or the other way round."""
+
+    query: str
+    title: str
+    before: Hit
+    after: Hit
+
+    @property
+    def helped(self) -> bool:
+        """Whether context is what put an answering chunk first."""
+        return self.after.relevant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How many queries context helped, hurt, or gave another first hit as good; and examples."""
+
+    helped: int
+    hurt: int
+    other: int
+    examples: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """Cosines of each chunk of one document with each other, without and with context."""
+
+    title: str
+    independent: NDArray[np.float32]
+    contextual: NDArray[np.float32]
+
+    @property
+    def neighbours(self) -> tuple[float, float]:
+        """The mean cosine of a chunk and the next one, without and with context."""
+        return _mean(self.independent, 1, 1), _mean(self.contextual, 1, 1)
+
+    @property
+    def others(self) -> tuple[float, float]:
+        """The mean cosine of chunks further apart, without and with context."""
+        size = len(self.independent)
+        return _mean(self.independent, 2, size), _mean(self.contextual, 2, size)
+
+
+def _mean(matrix: NDArray[np.float32], first: int, last: int) -> float:
+    """Return the mean of the diagonals `first` to `last` above the main one, NaN without any."""
+    size = len(matrix)
+    apart = np.arange(size)[None, :] - np.arange(size)[:, None]
+    chosen = matrix[(apart >= first) & (apart <= last)]
+    return float(chosen.mean()) if chosen.size else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """Everything that is printed and reported.
+
+    `beyond` is what the neighbours' way has more than the contextual one. Where the model embeds
+    each chunk alone (`context_weight` 0) there is no contextual way, and `beyond`, `changes` and
+    `heat_map` are None. `unanswered` queries had no relevant chunk and are left out.
+    """
+
+    dataset: str
+    documents: int
+    queries: int
+    unanswered: int
+    chunks: int
+    ways: tuple[WayResult, ...]
+    beyond: Figures | None
+    changes: Changes | None
+    heat_map: HeatMap | None
+    verdict: str
+    facts: Facts

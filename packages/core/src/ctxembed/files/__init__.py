@@ -1,0 +1,1 @@
+"""Documents and vectors in files: JSON lines, Parquet, and where they come from."""

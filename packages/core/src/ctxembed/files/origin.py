@@ -1,0 +1,71 @@
+"""What the vectors of a file were made with, as the file's own metadata says.
+
+Never where the API is: a file from elsewhere would decide where the key of whoever searches it goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from ctxembed.errors import InputError
+from ctxembed.settings import Settings
+from ctxembed.version import VERSION
+
+_SETTINGS = b"ctxembed.settings"
+_FINGERPRINT = b"ctxembed.fingerprint"
+_DIMENSIONS = b"ctxembed.dimensions"
+_VERSION = b"ctxembed.version"
+_NEVER_STORED = "base_url"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Settings, their fingerprint, the dimensions that the model gave, the version of ctxembed."""
+
+    settings: Settings
+    fingerprint: str
+    dimensions: int
+    version: str = VERSION
+
+    @classmethod
+    def of(cls, settings: Settings, fingerprint: str, dimensions: int) -> Self:
+        """Return the origin of an embedder's vectors; a directory is named by its full path."""
+        settings = replace(settings, base_url=None)
+        if Path(settings.model).is_dir():
+            settings = replace(settings, model=str(Path(settings.model).resolve()))
+        return cls(settings, fingerprint, dimensions)
+
+    def to_metadata(self) -> dict[bytes, bytes]:
+        """Return the entries that `from_metadata` reads."""
+        values = {k: v for k, v in self.settings.to_dict().items() if k != _NEVER_STORED}
+        return {
+            _SETTINGS: json.dumps(values).encode(),
+            _FINGERPRINT: self.fingerprint.encode(),
+            _DIMENSIONS: str(self.dimensions).encode(),
+            _VERSION: self.version.encode(),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
+        """Return the origin that a file names, or raise `InputError`."""
+        version = metadata.get(_VERSION, b"unknown").decode(errors="replace")
+        try:
+            values = json.loads(metadata[_SETTINGS])
+            values.pop(_NEVER_STORED, None)
+            settings = Settings.from_dict(values)
+            fingerprint = metadata[_FINGERPRINT].decode()
+            return cls(settings, fingerprint, int(metadata[_DIMENSIONS]), version)
+        except KeyError:
+            raise InputError(
+                "doesn't say which model made it: not from `ctxembed embed`."
+            ) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            message = (
+                f"names settings that this version doesn't know. It is from ctxembed {version}, "
+                f"this is {VERSION}: install that version, or embed again."
+            )
+            raise InputError(message) from error

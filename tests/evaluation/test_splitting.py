@@ -1,0 +1,71 @@
+"""Text to chunks: borders, places, and that nothing is lost."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+pytest.importorskip("semantic_text_splitter")
+
+from ctxembed.errors import ConfigurationError
+from ctxembed.splitting import pieces, split_text
+
+
+def words(text: str) -> int:
+    """Count tokens as a model without control characters in its vocabulary might."""
+    return len(text.replace("\x00", " ").replace("\u200b", " ").split())
+
+
+TEXTS = st.text(
+    st.sampled_from(
+        "ab.?! \n\t\u00a0\u3000\x00\x1f\u200b\u0301\u00e9\u8a9e\U0001d518\U0001f469\U0001f3fd"
+    ),
+    max_size=200,
+)
+
+
+@given(st.one_of(TEXTS, st.text(max_size=100)), st.integers(1, 8))
+@example("\x1f \x1f", 1)
+@example("\x00 \u200b a b \x00", 1)
+def test_only_whitespace_lies_outside_the_pieces_and_none_overlap(text: str, limit: int):
+    """Pieces are in order and apart; what is between them is whitespace."""
+    end = 0
+    for start, stop in pieces(text, words, limit):
+        assert text[end:start].strip() == ""
+        assert end <= start < stop
+        assert text[start:stop].strip() != ""
+        end = stop
+    assert text[end:].strip() == ""
+
+
+@given(TEXTS, st.integers(1, 8))
+def test_a_piece_keeps_the_limit_and_has_a_token(text: str, limit: int):
+    """No piece is over the limit, none is without a token where another has one."""
+    counts = [words(text[start:stop]) for start, stop in pieces(text, words, limit)]
+
+    assert max(counts, default=0) <= limit
+    assert len(counts) <= 1 or min(counts) > 0
+
+
+def test_borders_fall_at_sentences_where_possible():
+    """Whole sentences are packed, and a sentence too long is cut between words."""
+    text = "One two. Three four. Five six seven eight nine ten. Eleven."
+
+    assert ["One two. Three four.", "Five six seven eight", "nine ten. Eleven."] == split_text(
+        text, words, 4
+    )
+
+
+def test_a_paragraph_is_not_mixed_with_the_next():
+    """The end of a paragraph is a border although the next sentence would fit."""
+    assert ["One two. Three.", "Four."] == split_text("One two. Three.\n\nFour.", words, 3)
+
+
+def test_text_without_text_has_no_pieces():
+    """Nothing and whitespace give no chunks."""
+    assert [] == pieces("", words, 4) == pieces(" \n\x1f", words, 4)
+
+
+def test_a_chunk_of_no_tokens_is_refused():
+    """A limit below 1 is an error with a hint."""
+    with pytest.raises(ConfigurationError, match="Hint: try 64"):
+        pieces("text", words, 0)

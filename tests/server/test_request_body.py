@@ -1,0 +1,57 @@
+"""Limits of bodies: of one, and of all that are under way."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+from starlette.requests import Request
+
+from ctxembed.server.error_responses import Refusal
+from ctxembed.server.request_body import BODIES_UNDER_WAY, Bodies
+
+MOST = 10
+
+
+def request(*parts):
+    messages = [
+        {"type": "http.request", "body": part, "more_body": n < len(parts)}
+        for n, part in enumerate(parts, 1)
+    ]
+
+    async def receive():
+        return messages.pop(0)
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+async def taken(bodies, *parts):
+    async with bodies.read(request(*parts)) as body:
+        return bytes(body)
+
+
+async def refusal(bodies, *parts):
+    with pytest.raises(Refusal) as caught:
+        await taken(bodies, *parts)
+    return caught.value
+
+
+async def test_all_bodies_together_have_a_limit_and_count_until_they_are_done_with():
+    bodies = Bodies(MOST)
+    async with AsyncExitStack() as rest, AsyncExitStack() as one:
+        for stack in [one] + [rest] * (BODIES_UNDER_WAY - 1):
+            await stack.enter_async_context(bodies.read(request(b"a" * MOST)))
+        refused = await refusal(bodies, b"a")
+        assert refused.status == 429
+        assert refused.headers["Retry-After"] == "1"
+        await one.aclose()
+        assert await taken(bodies, b"ab", b"c") == b"abc"
+    assert await taken(bodies, b"a" * MOST) == b"a" * MOST
+
+
+async def test_bodies_that_are_refused_or_fail_count_no_longer():
+    bodies = Bodies(MOST)
+    for _ in range(2 * BODIES_UNDER_WAY):
+        assert (await refusal(bodies, b"a" * MOST, b"a")).status == 413
+        with pytest.raises(RuntimeError):
+            async with bodies.read(request(b"a" * MOST)):
+                raise RuntimeError
+    assert await taken(bodies, b"a") == b"a"
