@@ -30,7 +30,7 @@ from ctxembed import (
 from ctxembed.encoding import encode, mix, quantize_tanh
 from ctxembed.testing import FakeBackend
 from ctxembed.testing.fake import fake_rows
-from ctxembed.windows import layout_for, plan_document
+from ctxembed.windows import layout_for, plan_windows
 
 WORDS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 CHUNK = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
@@ -44,7 +44,7 @@ def expected_rows(backend, document, settings=None):
     spec = backend.spec
     layout = layout_for(settings, spec)
     rows = {}
-    for window in plan_document(0, backend.tokenize(document), layout):
+    for window in plan_windows(0, backend.tokenize(document), layout):
         values = fake_rows(window, spec.dimensions)
         for chunk in window.keep:
             rows.setdefault(chunk, {})[window.independent] = values[chunk - window.first]

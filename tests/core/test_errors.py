@@ -40,3 +40,23 @@ def test_public_names():
     """`__all__` is what the package has, in order."""
     assert len(set(ctxembed.__all__)) == len(ctxembed.__all__)
     assert all(hasattr(ctxembed, name) for name in ctxembed.__all__)
+
+
+def test_an_error_is_a_value():
+    """`at` gives a copy with another place, the same kind, cause and notes; the first one stays."""
+    cause = KeyError("x")
+    first = errors.DocumentTooLongError("is too long.", tokens=9, limit=5, document=1, chunk=2)
+    first.__cause__ = cause
+    first.add_note("noted")
+    moved = first.at(document=7, key="report.txt")
+    moved.add_note("another")
+
+    assert (first.document, first.chunk, first.key) == (1, 2, None)
+    assert (moved.document, moved.chunk, moved.key) == (7, 2, "report.txt")
+    assert (type(moved), moved.tokens, moved.limit) == (errors.DocumentTooLongError, 9, 5)
+    assert moved.__cause__ is cause
+    assert ["noted"] == first.__notes__
+    assert "Document 7 ('report.txt'), chunk 2: is too long." == str(moved)
+    assert str(pickle.loads(pickle.dumps(moved))) == str(moved)
+    with pytest.raises(TypeError, match="where"):
+        errors.DocumentTooLongError("x", where=3)

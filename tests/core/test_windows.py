@@ -9,7 +9,7 @@ from hypothesis import given
 
 from ctxembed import ConfigurationError, DocumentTooLongError, ModelSpec, Settings
 from ctxembed.batches import LEAST_WASTE, MOST_WASTE, Limits, pack
-from ctxembed.windows import Layout, TokenizedChunk, layout_for, plan_document, spans
+from ctxembed.windows import Layout, TokenizedChunk, layout_for, plan_windows, spans
 
 COUNTS = st.lists(st.integers(1, 30), min_size=1, max_size=40)
 SPEC = ModelSpec(name="m", dimensions=8, max_tokens=100, window_tokens=40)
@@ -102,7 +102,7 @@ def test_rows_come_from_the_window_furthest_from_a_cut(counts, window, data):
 @given(COUNTS, st.sampled_from([0.0, 0.3, 1.0]), st.integers(5, 60), st.integers(0, 4))
 def test_a_plan_keeps_every_chunk(counts, weight, window, overlap):
     """A contextual or lone row for every chunk, and where vectors are mixed an independent one too."""
-    planned = plan_document(
+    planned = plan_windows(
         3,
         chunks_of(counts),
         layout(context_weight=weight, window_tokens=window, overlap_tokens=overlap),
@@ -129,7 +129,7 @@ def test_a_plan_keeps_every_chunk(counts, weight, window, overlap):
 
 def test_a_single_chunk_is_independent():
     """No sibling, no context: one window does for both."""
-    (window,) = plan_document(0, chunks_of([5]), layout(context_weight=0.5))
+    (window,) = plan_windows(0, chunks_of([5]), layout(context_weight=0.5))
 
     assert window.independent
 
@@ -137,7 +137,7 @@ def test_a_single_chunk_is_independent():
 def test_a_chunk_beyond_the_model_is_refused():
     """The error says how long the chunk is, how long it may be, and what to do."""
     with pytest.raises(DocumentTooLongError, match='long_chunks="pool"') as caught:
-        plan_document(4, chunks_of([5, 101]), layout())
+        plan_windows(4, chunks_of([5, 101]), layout())
 
     error = caught.value
     assert (error.document, error.chunk, error.tokens, error.limit) == (4, 1, 101, 100)
@@ -146,7 +146,7 @@ def test_a_chunk_beyond_the_model_is_refused():
 @given(st.integers(101, 1000))
 def test_a_long_chunk_is_cut_into_pieces(count):
     """Pieces follow each other, none is over the limit, and their shares are their tokens'."""
-    planned = plan_document(0, chunks_of([5, count]), layout(long_chunks="pool"))
+    planned = plan_windows(0, chunks_of([5, count]), layout(long_chunks="pool"))
     pieces = [w for w in planned if w.first == 1]
 
     assert list(range(count)) == [i for w in pieces for i in w.chunks[0].ids]
@@ -165,9 +165,7 @@ def test_a_long_chunk_is_cut_into_pieces(count):
 def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded):
     """Every window in exactly one batch, none over a limit unless it is alone."""
     limits = Limits(documents=most, chunks=chunks, batch_tokens=tokens, padded=padded)
-    windows = [
-        w for n, d in enumerate(documents) for w in plan_document(n, chunks_of(d), layout())
-    ]
+    windows = [w for n, d in enumerate(documents) for w in plan_windows(n, chunks_of(d), layout())]
     batches = pack(windows, limits)
 
     assert list(range(len(windows))) == sorted(n for batch in batches for n in batch)
@@ -186,14 +184,14 @@ def test_batches_stay_within_the_limits(documents, most, chunks, tokens, padded)
 
 def test_a_prefix_counts_for_every_window():
     """Ten windows of 1 token behind 9 each are two batches of 50 tokens."""
-    windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(10)]
+    windows = [plan_windows(n, chunks_of([1]), layout())[0] for n in range(10)]
 
     assert [5, 5] == [len(b) for b in pack(windows, Limits(batch_tokens=50), prefix_tokens=9)]
 
 
 def test_short_windows_are_not_padded_to_a_long_one():
     """40 windows of 5 tokens beside one of 200 would be 8,200 tokens instead of 400."""
-    windows = [plan_document(n, chunks_of([5]), layout())[0] for n in range(41)]
+    windows = [plan_windows(n, chunks_of([5]), layout())[0] for n in range(41)]
     windows[7] = replace(windows[7], tokens=200)
     batches = pack(windows, Limits(batch_tokens=10_000, padded=True))
 
@@ -203,7 +201,7 @@ def test_short_windows_are_not_padded_to_a_long_one():
 
 
 def test_windows_of_like_length_stay_together():
-    windows = [plan_document(n, chunks_of([5]), layout())[0] for n in range(20)]
+    windows = [plan_windows(n, chunks_of([5]), layout())[0] for n in range(20)]
     windows = [replace(window, tokens=100 - n) for n, window in enumerate(windows)]
 
     assert len(pack(windows, Limits(batch_tokens=10_000, padded=True))) == 1
@@ -211,7 +209,7 @@ def test_windows_of_like_length_stay_together():
 
 def test_batches_are_shared_out_among_places():
     """Where 4 batches may be under way, 100,000 tokens are 4 of about 25,000 and not 1."""
-    windows = [plan_document(n, chunks_of([1]), layout())[0] for n in range(100)]
+    windows = [plan_windows(n, chunks_of([1]), layout())[0] for n in range(100)]
     windows = [replace(window, tokens=1000) for window in windows]
     batches = pack(windows, Limits(batch_tokens=120_000, concurrency=4))
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ctxembed import BackendError, InputError, NonFiniteError, Settings
-from ctxembed.assembly import finish_block
+from ctxembed.assembly import assemble_all
 from ctxembed.batches import Limits
-from ctxembed.planning import plan_block
+from ctxembed.planning import plan_batches, plan_documents
 from ctxembed.recipe import document_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.error_responses import Refusal
@@ -53,13 +53,14 @@ def dispatching():
 
 def submit(backend, dispatcher, *documents, **settings):
     recipe = document_recipe(Settings(**settings), backend)
-    block = plan_block(backend, recipe, documents, 0)
-    return block, recipe, dispatcher.submit(block.windows, recipe)
+    planned = plan_documents(backend, recipe, documents)
+    windows = [window for document in planned for window in document.windows]
+    return planned, recipe, dispatcher.submit(windows, recipe)
 
 
 def rows(asked):
-    block, recipe, future = asked
-    return finish_block(block, future.result(20), recipe)
+    planned, recipe, future = asked
+    return assemble_all(planned, future.result(20), recipe)
 
 
 def test_requests_that_wait_together_go_through_the_model_together(dispatching):
@@ -94,9 +95,10 @@ def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dis
     alone = FakeBackend()
     for n, (each, one) in enumerate(zip(options, asked, strict=True)):
         recipe = document_recipe(Settings(**each), alone)
-        block = plan_block(alone, recipe, [(f"a {n}", "b"), ("c", f"d {n}")], 0)
-        found = [alone.embed(batch) for batch in block.batches]
-        expected = finish_block(block, [row for part in found for row in part], recipe)
+        planned = plan_documents(alone, recipe, [(f"a {n}", "b"), ("c", f"d {n}")])
+        batches = plan_batches(planned, recipe, alone.limits)
+        found = [row for batch, _ in batches for row in alone.embed(batch)]
+        expected = assemble_all(planned, found, recipe)
         for got, wanted in zip(rows(one), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)
 

@@ -11,7 +11,7 @@ import torch
 
 from ctxembed import Embedder
 from ctxembed.settings import Settings
-from ctxembed.windows import layout_for, plan_document
+from ctxembed.windows import layout_for, plan_windows
 
 CARD = [
     "Curiosity begins in childhood with endless questions about the world.",
@@ -127,7 +127,7 @@ def test_every_row_of_a_long_document_is_the_reference_on_its_window(pplx_checkp
     with Embedder.open(settings) as embedder:
         (found,) = embedder.embed_documents([chunks])
         tokenized = embedder.backend.tokenize(chunks)
-        windows = plan_document(0, tokenized, layout_for(settings, embedder.backend.spec))
+        windows = plan_windows(0, tokenized, layout_for(settings, embedder.backend.spec))
     with Embedder.open(model=str(pplx_checkpoint)) as embedder:
         (whole,) = embedder.embed_documents([chunks])
 

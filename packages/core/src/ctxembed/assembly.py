@@ -1,65 +1,153 @@
-"""From the rows of windows to one array per document."""
+"""From the rows of windows to one array per document: `assemble`, and `Assembly` for many.
+
+What the model gave is checked here before anything is made of it.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from ctxembed.batches import Batch
 from ctxembed.encoding import Array, empty_row, encode, mix
 from ctxembed.errors import EmbedError, NonFiniteError, ResponseError
-from ctxembed.planning import Block
+from ctxembed.planning import Place, PlannedDocument
 from ctxembed.recipe import Recipe
 from ctxembed.windows import Window
 
 Outcome = Array | EmbedError
+"""The rows of a window or of a document, or what kept the model from giving them."""
+
+_BYTES_PER_TOKEN = 8
+_BYTES_PER_CHUNK = 100
+"""What a document under way takes beside its vectors: text and ids, and the objects around them."""
 
 
-def check_rows(batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Array]:
-    """Return the rows of a batch, or raise `ResponseError` where counts, width or values are wrong."""
+def check_rows(batch: Batch, rows: Sequence[Array], recipe: Recipe) -> None:
+    """Raise `ResponseError` where counts, width or values of a batch's rows are wrong."""
     if len(rows) != len(batch.windows):
-        message = f"{len(batch.windows)} windows went in and {len(rows)} arrays came back."
-        raise ResponseError(message)
+        raise ResponseError(
+            f"{len(batch.windows)} windows went in and {len(rows)} arrays came back."
+        )
     for window, array in zip(batch.windows, rows, strict=True):
         if len(array) != len(window.chunks):
-            message = f"{len(window.chunks)} chunks went in and {len(array)} rows came back."
-            raise ResponseError(message)
+            raise ResponseError(
+                f"{len(window.chunks)} chunks went in and {len(array)} rows came back."
+            )
         if array.ndim != 2 or array.shape[1] != recipe.width:  # noqa: PLR2004 - rows by width
-            message = f"rows should have {recipe.width} dimensions and have {array.shape[1:]}."
-            raise ResponseError(message)
+            raise ResponseError(
+                f"rows should have {recipe.width} dimensions and have {array.shape[1:]}."
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NonFiniteError
-    return list(rows)
 
 
-def finish_block(block: Block, rows: Sequence[Outcome], recipe: Recipe) -> list[Outcome]:
-    """Return one array or error a document, from one array or error a window."""
-    mine: list[list[int]] = [[] for _ in block.documents]
-    for number, window in enumerate(block.windows):
-        mine[window.document].append(number)
-    outcomes: list[Outcome] = []
-    for position, (read, numbers) in enumerate(zip(block.read, mine, strict=True)):
-        if isinstance(read, EmbedError):
-            outcomes.append(read)
-            continue
-        found = [(block.windows[number], rows[number]) for number in numbers]
-        failed = next((row for _, row in found if isinstance(row, EmbedError)), None)
-        if failed is not None:
-            error = copy.copy(failed)
-            error.document = block.first + position
-            error.__cause__ = failed.__cause__
-            outcomes.append(error)
-            continue
-        good = [(window, row) for window, row in found if not isinstance(row, EmbedError)]
-        vectors = _encoded(_merge(good, len(read), recipe), recipe)
-        outcomes.append(_with_blanks(vectors, read, len(block.documents[position]), recipe))  # type: ignore[arg-type]
-    return outcomes
+class Assembly:
+    """Documents under way: each comes out, in order, when the rows of its last window are there.
+
+    `held` is about how many bytes the documents take that have not come out yet: text, tokens and
+    vectors. `added` counts the documents taken so far, and `failed` is the position of the first one
+    that cannot be embedded, None while there is none.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.held = self.added = 0
+        self.failed: int | None = None
+        self._recipe = recipe
+        self._bytes_per_row = recipe.width * (4 if recipe.form == "pooled" or recipe.unit else 1)
+        self._documents: dict[int, PlannedDocument] = {}
+        self._rows: dict[int, dict[int, Outcome]] = {}
+        self._finished: dict[int, Outcome] = {}
+        self._next = 0
+
+    def add(self, documents: Sequence[PlannedDocument]) -> None:
+        """Take the next documents, in order."""
+        for document in documents:
+            self.added += 1
+            self.held += self._size(document)
+            self._documents[document.number] = document
+            self._rows[document.number] = {}
+            if not document.windows:
+                self._finish(document)
+
+    def put(self, places: Sequence[Place], rows: Sequence[Outcome]) -> None:
+        """Take the rows of windows, and put those documents together that are complete now."""
+        for (number, window), outcome in zip(places, rows, strict=True):
+            document, found = self._documents[number], self._rows[number]
+            found[window] = outcome
+            if len(found) == len(document.windows):
+                self._finish(document)
+
+    def ready(self) -> Iterator[Outcome]:
+        """Give out the documents whose turn it is, as far as they are complete."""
+        while self._next in self._finished:
+            self.held -= self._size(self._documents.pop(self._next))
+            yield self._finished.pop(self._next)
+            self._next += 1
+
+    def _finish(self, document: PlannedDocument) -> None:
+        rows = self._rows.pop(document.number)
+        in_order = [rows[number] for number in range(len(document.windows))]
+        outcome = assemble(document, in_order, self._recipe)
+        self._finished[document.number] = outcome
+        if isinstance(outcome, EmbedError):
+            known = document.number if self.failed is None else self.failed
+            self.failed = min(known, document.number)
+
+    def _size(self, document: PlannedDocument) -> int:
+        tokens = sum(window.tokens for window in document.windows)
+        each = self._bytes_per_row + _BYTES_PER_CHUNK
+        return tokens * _BYTES_PER_TOKEN + document.chunks * each
+
+
+def assemble(document: PlannedDocument, rows: Sequence[Outcome], recipe: Recipe) -> Outcome:
+    """Return the array of a document from the rows of its windows, or the first error among them.
+
+    The result has one row per chunk, as the recipe encodes them: shape (chunks, dimensions), or
+    (chunks, ceil(dimensions / 8)) for ubinary. A chunk without text has a zero row.
+    """
+    if document.error is not None:
+        return document.error
+    failed = next((row for row in rows if isinstance(row, EmbedError)), None)
+    if failed is not None:
+        chunk = None if failed.chunk is None else document.read[failed.chunk]
+        return failed.at(document=document.number, chunk=chunk)
+    found = [
+        (window, row)
+        for window, row in zip(document.windows, rows, strict=True)
+        if not isinstance(row, EmbedError)
+    ]
+    vectors = encode(
+        _merge(found, len(document.read), recipe),
+        recipe.form,
+        encoding=recipe.encoding,
+        quantizer=recipe.quantizer,
+        dimensions=recipe.dimensions,
+        unit=recipe.unit,
+    )
+    if len(document.read) == document.chunks:
+        return vectors
+    zero = empty_row(recipe.encoding, recipe.dimensions, unit=recipe.unit)
+    full = np.tile(zero, (document.chunks, 1))
+    full[list(document.read)] = vectors
+    return full
+
+
+def assemble_all(
+    documents: Iterable[PlannedDocument], rows: Iterable[Outcome], recipe: Recipe
+) -> list[Outcome]:
+    """Return the array or error of each document; `rows` are those of their windows, in order."""
+    left = iter(rows)
+    return [assemble(each, [*islice(left, len(each.windows))], recipe) for each in documents]
 
 
 def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -> Array:
-    """Return one row a chunk: from its window, from its pieces, or mixed with its independent row."""
+    """Return one row per chunk: from its window, from its pieces, or mixed with its independent row.
+
+    Shape (chunks, width), in the form in which the model gave them.
+    """
     kind = np.float32 if recipe.form == "pooled" else np.int8
     if len(found) == 1 and len(found[0][0].keep) == chunks and found[0][0].share == 1:
         return found[0][1].astype(kind)
@@ -82,23 +170,3 @@ def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -
         weight = recipe.layout.context_weight
         merged[both] = mix(contextual[both], independent[both], weight)
     return merged
-
-
-def _encoded(rows: Array, recipe: Recipe) -> Array:
-    return encode(
-        rows,
-        recipe.form,
-        encoding=recipe.encoding,
-        quantizer=recipe.quantizer,
-        dimensions=recipe.dimensions,
-        unit=recipe.unit,
-    )
-
-
-def _with_blanks(vectors: Array, read: Sequence[int], chunks: int, recipe: Recipe) -> Array:
-    if len(read) == chunks:
-        return vectors
-    zero = empty_row(recipe.encoding, recipe.dimensions, unit=recipe.unit)
-    full = np.tile(zero, (chunks, 1))
-    full[list(read)] = vectors
-    return full

@@ -1,4 +1,4 @@
-"""Items to documents and back: `group`, `scatter`, checks and the sibling fingerprint.
+"""What a document is, and items to documents and back: `group`, `scatter`, checks, fingerprint.
 
 Positions are the identity of a chunk. Equal texts, equal keys and repeated chunks never collapse.
 What the chunks are and where their borders lie is the caller's business.
@@ -15,8 +15,24 @@ from ctxembed.errors import EmptyChunkError, InputError
 
 T = TypeVar("T")
 
+Document = tuple["str | TokenizedChunk", ...]
+"""The chunks of one document, in order."""
+
 Position = tuple[int, int]
 """`(document, chunk)`: the place of an item in the grouped documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedChunk:
+    """A chunk's text, its number of tokens, and the token ids where the backend knows them.
+
+    It may stand in a document in the place of the text, where the embedder's own backend made it:
+    the chunk is not tokenised again then.
+    """
+
+    text: str = field(repr=False)
+    count: int
+    ids: Sequence[int] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,45 +79,51 @@ def sibling_fingerprint(chunks: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def is_blank(chunk: str) -> bool:
-    """Tell whether a chunk has nothing but whitespace."""
-    return not chunk or chunk.isspace()
+def is_blank(text: str) -> bool:
+    """Tell whether a text has nothing but whitespace."""
+    return not text or text.isspace()
 
 
 def check_document(
     document: object, number: int, empty: Literal["error", "zero"] = "error"
-) -> tuple[str, ...]:
+) -> Document:
     """Return the chunks of one document, or raise `InputError` with its number.
 
-    A string in place of a list of chunks, an empty document, a chunk that isn't a string, and (where
+    A string in place of a list of chunks, an empty document, a chunk that is not a string, and (where
     `empty` is "error") a chunk without text are refused.
     """
     if isinstance(document, str | bytes):
-        message = (
+        raise InputError(
             "a document is a list of chunks, got one string. Hint: pass [[chunk, chunk], ...]; for "
-            "texts that don't belong together, [[text] for text in texts]."
+            "texts that do not belong together, [[text] for text in texts].",
+            document=number,
         )
-        raise InputError(message, document=number)
     if not isinstance(document, Sequence):
-        message = f"a document is a list of chunks, got {type(document).__name__}."
-        raise InputError(message, document=number)
+        raise InputError(
+            f"a document is a list of chunks, got {type(document).__name__}.", document=number
+        )
     if not document:
         raise InputError("has no chunks. Hint: leave it out of the call.", document=number)
     for index, chunk in enumerate(document):
-        _check_chunk(chunk, number, index, empty)
+        text = chunk.text if isinstance(chunk, TokenizedChunk) else chunk
+        if problem := _problem(text, empty):
+            raise problem.at(document=number, chunk=index)
     return tuple(document)
 
 
-def _check_chunk(chunk: object, document: int, index: int, empty: str) -> None:
-    if not isinstance(chunk, str):
-        message = f"a chunk is a string, got {type(chunk).__name__}."
-        raise InputError(message, document=document, chunk=index)
-    if empty == "error" and is_blank(chunk):
-        message = 'is empty or only whitespace. Hint: drop it, or set empty="zero" for a zero row.'
-        raise EmptyChunkError(message, document=document, chunk=index)
-    if not chunk.isascii():
+def _problem(text: object, empty: str) -> InputError | None:
+    """Return what is wrong with the text of a chunk, None where nothing is."""
+    if not isinstance(text, str):
+        return InputError(f"a chunk is a string, got {type(text).__name__}.")
+    if empty == "error" and is_blank(text):
+        return EmptyChunkError(
+            'is empty or only whitespace. Hint: drop it, or set empty="zero" for a zero row.'
+        )
+    if not text.isascii():
         try:
-            chunk.encode()
+            text.encode()
         except UnicodeEncodeError as error:
-            message = f"has a lone surrogate at character {error.start}: that is not Unicode text."
-            raise InputError(message, document=document, chunk=index) from None
+            return InputError(
+                f"has a lone surrogate at character {error.start}: that is not Unicode text."
+            )
+    return None

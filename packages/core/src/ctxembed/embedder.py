@@ -1,7 +1,7 @@
-"""`Embedder`: documents in, one array a document out; sync, async and streaming.
+"""`Embedder`: documents in, one array per document out; sync, async and streaming.
 
-What is planned and how rows become documents is in `blocks`, how batches are run in `running`.
-Nothing here knows a model or a framework.
+What the model reads of a document is planned in `planning`, batches are run in `execution`, and rows
+become documents in `assembly`. Nothing here knows a model or a framework.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Generator,
     Iterable,
     Iterator,
@@ -19,22 +20,19 @@ from collections.abc import (
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ctxembed.assembly import Outcome, finish_block
+from ctxembed.assembly import Outcome, assemble
 from ctxembed.backends import Backend, open_backend
-from ctxembed.documents import check_document
+from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Errors, Runner, Usage, array_of
-from ctxembed.planning import Block, Texts
+from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -113,9 +111,9 @@ class Embedder:
         return replace(self._runner.usage, tokens=used[0], cost=used[1])
 
     def embed_documents(
-        self, documents: Sequence[Sequence[str]], *, progress: bool = False
+        self, documents: Sequence[Sequence[str | TokenizedChunk]], *, progress: bool = False
     ) -> list[Array]:
-        """Return one (chunks, dimensions) array a document, in the order of the documents.
+        """Return one (chunks, dimensions) array per document, in the order of the documents.
 
         All documents are checked before the model sees the first one. `progress` draws a bar.
 
@@ -123,90 +121,80 @@ class Embedder:
             InputError: names the document, and the chunk where it is one.
             BackendError: the model gave no vectors for a document that it names.
         """
-        checked = [self._check(document, n) for n, document in enumerate(_outer(documents))]
-        results = self._runner.stream(iter(checked), self._documents)
-        if not progress:
-            return [array_of(outcome) for outcome in results]
-        with _bar(len(checked)) as bar:
-            found = []
-            for outcome in results:
-                found.append(array_of(outcome))
-                bar.update()
-            return found
+        checked = self._check_all(documents)
+        with _progress(len(checked), show=progress) as advance:
+            return [
+                advance(array_of(outcome))
+                for outcome in self._runner.stream(checked, self._documents)
+            ]
 
     def embed_query(self, text: str) -> Array:
         """Return the vector of a query, shape (dimensions,)."""
-        with _only_query():
-            row: Array = self.embed_queries([text])[0]
+        with _errors_about_queries(one=True):
+            found = [*self._runner.stream(self._check_queries([text]), self._queries)]
+        row: Array = self._stack(found)[0]
         return row
 
     def embed_queries(self, texts: Sequence[str]) -> Array:
-        """Return one row a query, shape (queries, dimensions); each is embedded alone."""
-        try:
-            checked = self._check_queries(texts)
-            found = [array_of(row) for row in self._runner.stream(iter(checked), self._queries)]
-        except EmbedError as error:
-            error.noun = "Query"
-            raise
+        """Return one row per query, shape (queries, dimensions); each is embedded alone."""
+        with _errors_about_queries():
+            found = [*self._runner.stream(self._check_queries(texts), self._queries)]
         return self._stack(found)
 
     def stream(
         self,
-        documents: Iterable[Sequence[str]],
+        documents: Iterable[Sequence[str | TokenizedChunk] | EmbedError],
         *,
         errors: Errors = "raise",
     ) -> Generator[Outcome]:
-        """Yield one array a document, in order, holding a bounded number of documents.
+        """Yield one array per document, in order, holding a bounded number of documents.
 
-        With `errors="return"` a document that can't be embedded comes back as its error, in its place.
+        An error in the place of a document stays in its place. With `errors="return"` a document that
+        cannot be embedded comes back as its error, in its place; with "raise" the first error is
+        raised once all documents before it have been given out.
         """
-        checked = (self._outcome(document, n, errors) for n, document in enumerate(documents))
+        checked = (self._checked(document, n) for n, document in enumerate(documents))
         return self._runner.stream(checked, self._documents, errors)
 
     async def aembed_documents(
-        self, documents: Sequence[Sequence[str]], *, progress: bool = False
+        self, documents: Sequence[Sequence[str | TokenizedChunk]], *, progress: bool = False
     ) -> list[Array]:
         """Like `embed_documents`, without blocking the event loop."""
-        checked = [self._check(document, n) for n, document in enumerate(_outer(documents))]
-        results = self._runner.astream(_aiter(checked), self._documents)
-        if not progress:
-            return [array_of(outcome) async for outcome in results]
-        with _bar(len(checked)) as bar:
-            found = []
-            async for outcome in results:
-                found.append(array_of(outcome))
-                bar.update()
-            return found
+        checked = self._check_all(documents)
+        with _progress(len(checked), show=progress) as advance:
+            return [
+                advance(array_of(outcome))
+                async for outcome in self._runner.astream(_aiter(checked), self._documents)
+            ]
 
     async def aembed_query(self, text: str) -> Array:
         """Like `embed_query`, without blocking the event loop."""
-        with _only_query():
-            row: Array = (await self.aembed_queries([text]))[0]
+        with _errors_about_queries(one=True):
+            checked = _aiter(self._check_queries([text]))
+            found = [row async for row in self._runner.astream(checked, self._queries)]
+        row: Array = self._stack(found)[0]
         return row
 
     async def aembed_queries(self, texts: Sequence[str]) -> Array:
         """Like `embed_queries`, without blocking the event loop."""
-        try:
-            checked = self._check_queries(texts)
-            results = self._runner.astream(_aiter(checked), self._queries)
-            found = [array_of(row) async for row in results]
-        except EmbedError as error:
-            error.noun = "Query"
-            raise
+        with _errors_about_queries():
+            checked = _aiter(self._check_queries(texts))
+            found = [row async for row in self._runner.astream(checked, self._queries)]
         return self._stack(found)
 
     def astream(
         self,
-        documents: Iterable[Sequence[str]] | AsyncIterable[Sequence[str]],
+        documents: Iterable[Sequence[str | TokenizedChunk] | EmbedError]
+        | AsyncIterable[Sequence[str | TokenizedChunk] | EmbedError],
         *,
         errors: Errors = "raise",
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop; takes either kind of iterable."""
 
-        async def checked() -> AsyncIterator[Texts | EmbedError]:
+        async def checked() -> AsyncIterator[Document | EmbedError]:
             number = 0
             async for document in _aiter(documents):
-                yield self._outcome(document, number, errors)
+                yield self._checked(document, number)
                 number += 1
 
         return self._runner.astream(checked(), self._documents, errors)
@@ -231,45 +219,45 @@ class Embedder:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _check(self, document: object, number: int) -> Texts:
-        return check_document(document, number, self.settings.empty)
+    def _check_all(self, documents: Sequence[Sequence[str | TokenizedChunk]]) -> list[Document]:
+        if isinstance(documents, str | bytes):
+            raise InputError(
+                "expected a list of documents, got one string. Hint: [[chunk, chunk], ...]."
+            )
+        empty = self.settings.empty
+        return [check_document(each, number, empty) for number, each in enumerate(documents)]
 
-    def _outcome(self, document: object, number: int, errors: str) -> Texts | EmbedError:
+    def _checked(self, document: object, number: int) -> Document | EmbedError:
+        """Return the chunks of a document, or what is wrong with it."""
+        if isinstance(document, EmbedError):
+            return document.at(document=number)
         try:
-            return self._check(document, number)
+            return check_document(document, number, self.settings.empty)
         except InputError as error:
-            if errors == "raise":
-                raise
             return error
 
-    def _check_queries(self, texts: Sequence[str]) -> list[Texts]:
+    def _check_queries(self, texts: Sequence[str]) -> list[Document]:
         if isinstance(texts, str):
             raise InputError("got one string. Hint: embed_query(text), or a list of queries.")
-        checked = [self._check([text], number) for number, text in enumerate(texts)]
-        return [(self._query_prefix + text if text.strip() else text,) for (text,) in checked]
+        for number, text in enumerate(texts):
+            check_document([text], number, self.settings.empty)
+        return [(self._query_prefix + text if text.strip() else text,) for text in texts]
 
-    def _stack(self, found: list[Array]) -> Array:
-        if found:
-            return np.concatenate(found)
-        none = finish_block(Block(0, [()], [[]], [], [], []), [], self._queries)
-        return array_of(none[0])
+    def _stack(self, found: Sequence[Outcome]) -> Array:
+        """Return the rows of queries as one array; of none, an array of the right width."""
+        rows = [array_of(row) for row in found]
+        none = array_of(assemble(PlannedDocument(0), [], self._queries))
+        return np.concatenate(rows) if rows else none
 
 
 @contextmanager
-def _only_query() -> Iterator[None]:
-    """Leave the number out of an error where there is one query only."""
+def _errors_about_queries(*, one: bool = False) -> Iterator[None]:
+    """Let errors speak of queries; without a number where there is `one` only."""
     try:
         yield
     except EmbedError as error:
-        error.document = None if error.noun == "Query" else error.document
-        raise
-
-
-def _outer(documents: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-    if isinstance(documents, str | bytes):
-        message = "expected a list of documents, got one string. Hint: [[chunk, chunk], ...]."
-        raise InputError(message)
-    return documents
+        number = None if one else error.document
+        raise error.at(noun="Query", document=number) from error.__cause__
 
 
 async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
@@ -281,11 +269,22 @@ async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-def _bar(total: int) -> tqdm[Any]:
+@contextmanager
+def _progress(total: int, *, show: bool) -> Iterator[Callable[[Array], Array]]:
+    """Give a function that passes a document's array on, and moves a bar where one is shown."""
+    if not show:
+        yield lambda array: array
+        return
     try:
         module = import_module("tqdm.auto")
     except ModuleNotFoundError as error:
-        message = "progress=True needs tqdm. Run: python -m pip install tqdm"
-        raise MissingDependencyError(message) from error
-    bar: tqdm[Any] = module.tqdm(total=total, unit="document")
-    return bar
+        raise MissingDependencyError(
+            "progress=True needs tqdm. Run: python -m pip install tqdm"
+        ) from error
+    with module.tqdm(total=total, unit="document") as bar:
+
+        def advance(array: Array) -> Array:
+            bar.update()
+            return array
+
+        yield advance

@@ -1,14 +1,14 @@
-"""Running batches: threads for sync calls, tasks for async ones, results in the order of documents.
+"""Running documents through a backend: threads for sync calls, tasks for async ones.
 
-`Runner.stream` and `Runner.astream` differ by how a batch is awaited. What is planned and how rows
-become documents is in `blocks`; what callers see is in `embedder`.
+Results come in the order of the documents, whatever the order in which their batches end. A slow
+batch holds up no other: documents behind it are read, embedded and kept until about `HELD_BYTES` of
+them wait. What is planned is in `planning`, how rows become documents in `assembly`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -17,35 +17,37 @@ from collections.abc import (
     Iterable,
     Iterator,
     Sequence,
+    Sized,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from threading import Event
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from ctxembed.assembly import Outcome, check_rows, finish_block
+from ctxembed.assembly import Assembly, Outcome, check_rows
 from ctxembed.backends import STOPPED, Backend
 from ctxembed.batches import Batch, Limits
+from ctxembed.documents import Document, TokenizedChunk
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.forks import ForkLock
-from ctxembed.planning import Block, Texts, company, plan_block
+from ctxembed.planning import Place, count_siblings, plan_batches, plan_documents
 from ctxembed.recipe import Recipe
 
-Taken = tuple[list[Texts | EmbedError], int]
-"""Documents of a block, and the number of the first."""
-
+T = TypeVar("T")
+Block = list[Document | EmbedError]
 Errors = Literal["raise", "return"]
 
 _LOG = logging.getLogger("ctxembed")
 
-BLOCKS_AHEAD = 2
-"""Blocks planned or under way behind the one whose results are given out."""
+HELD_BYTES = 64 * 2**20
+"""About how much text, tokens and vectors of documents may wait for a slower one before them."""
 
-_BATCHES_A_BLOCK = 8
+_BATCHES_PER_BLOCK = 8
 _LARGEST_BATCH = 32_768
-_CHARACTERS_A_TOKEN = 4
-_CHARACTERS_A_CHUNK = 16
+_CHARACTERS_PER_TOKEN = 4
+_CHARACTERS_PER_CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,87 +73,74 @@ class Runner:
         self.usage = Usage()
 
     def stream(
-        self,
-        documents: Iterator[Texts | EmbedError],
-        recipe: Recipe,
-        errors: Errors = "raise",
+        self, documents: Iterable[Document | EmbedError], recipe: Recipe, errors: Errors = "raise"
     ) -> Generator[Outcome]:
-        """Yield an array or error a document, in order."""
-        under_way: deque[tuple[Block, list[Future[list[Outcome]]]]] = deque()
-        gathering = _Gathering(self._backend.limits)
-        stopped = Event()
-        pool = ThreadPoolExecutor(
-            self._backend.limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,)
-        )
-
-        def finished() -> list[Outcome]:
-            block, mine = under_way.popleft()
-            results = []
-            for future in mine:
-                results.append(future.result())
-                _raise_first(block, len(results) - 1, results[-1], errors)
-            return _finish(block, results, recipe, errors)
-
+        """Yield one array or error per document, in order; with "raise" the first error ends it."""
+        limits, assembly = self._backend.limits, Assembly(recipe)
+        blocks = Gathering(limits).over(documents)
+        under_way: dict[Future[list[Outcome]], list[Place]] = {}
+        done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
+        stopped, more = Event(), True
+        pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
         try:
-            for taken in gathering.over(documents):
-                block = self._plan(recipe, *taken)
-                mine = [pool.submit(self._embed, batch, recipe) for batch in block.batches]
-                under_way.append((block, mine))
-                if len(under_way) > BLOCKS_AHEAD:
-                    yield from finished()
-            while under_way:
-                yield from finished()
+            while more or under_way:
+                if more and _has_room(under_way, assembly, limits, errors):
+                    block: Block = next(blocks, [])
+                    more = bool(block)
+                    for batch, places in self._plan(block, assembly, recipe):
+                        future = pool.submit(self._embed, batch, recipe)
+                        under_way[future] = places
+                        future.add_done_callback(done.put)
+                elif (ended := done.get()) in under_way:
+                    assembly.put(under_way.pop(ended), ended.result())
+                yield from _given_out(assembly, under_way, errors)
         finally:
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    async def astream(  # noqa: C901 - the three steps share what is under way
+    async def astream(
         self,
-        documents: AsyncIterator[Texts | EmbedError],
+        documents: AsyncIterable[Document | EmbedError],
         recipe: Recipe,
         errors: Errors = "raise",
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop."""
-        under_way: deque[tuple[Block, list[asyncio.Task[list[Outcome]]]]] = deque()
-        gathering = _Gathering(self._backend.limits)
-        gate = asyncio.Semaphore(self._backend.limits.concurrency)
-        tasks: set[asyncio.Task[list[Outcome]]] = set()
-
-        async def started(taken: Taken) -> None:
-            block = await asyncio.to_thread(self._plan, recipe, *taken)
-            mine = [
-                asyncio.create_task(self._aembed(batch, recipe, gate)) for batch in block.batches
-            ]
-            tasks.update(mine)
-            under_way.append((block, mine))
-
-        async def finished() -> list[Outcome]:
-            block, mine = under_way.popleft()
-            results = []
-            for task in mine:
-                results.append(await task)
-                tasks.discard(task)
-                _raise_first(block, len(results) - 1, results[-1], errors)
-            return await asyncio.to_thread(_finish, block, results, recipe, errors)
-
+        limits, assembly = self._backend.limits, Assembly(recipe)
+        blocks = Gathering(limits).aover(documents)
+        under_way: dict[asyncio.Future[list[Outcome]], list[Place]] = {}
+        done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
+        gate, more = asyncio.Semaphore(limits.concurrency), True
+        started: set[asyncio.Task[list[Outcome]]] = set()
         try:
-            async for taken in gathering.aover(documents):
-                await started(taken)
-                if len(under_way) > BLOCKS_AHEAD:
-                    for outcome in await finished():
-                        yield outcome
-            while under_way:
-                for outcome in await finished():
+            while more or under_way:
+                if more and _has_room(under_way, assembly, limits, errors):
+                    block: Block = await anext(blocks, [])
+                    more = bool(block)
+                    plan = await asyncio.to_thread(self._plan, block, assembly, recipe)
+                    for batch, places in plan:
+                        task = asyncio.create_task(self._aembed(batch, recipe, gate))
+                        under_way[task] = places
+                        started.add(task)
+                        task.add_done_callback(started.discard)
+                        task.add_done_callback(done.put_nowait)
+                elif (ended := await done.get()) in under_way:
+                    places = under_way.pop(ended)
+                    await asyncio.to_thread(assembly.put, places, ended.result())
+                for outcome in _given_out(assembly, under_way, errors):
                     yield outcome
         finally:
-            for task in tasks:
+            left = [*started]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
-    def _plan(self, recipe: Recipe, documents: list[Texts | EmbedError], first: int) -> Block:
-        """Plan a block; say once if most of its chunks see no sibling, so that context does nothing."""
-        block = plan_block(self._backend, recipe, documents, first)
-        chunks, seen = company(block)
+    def _plan(
+        self, block: Block, assembly: Assembly, recipe: Recipe
+    ) -> list[tuple[Batch, list[Place]]]:
+        """Plan a block and take it; say once if context does nothing for most of its chunks."""
+        documents = plan_documents(self._backend, recipe, block, assembly.added)
+        assembly.add(documents)
+        chunks, seen = count_siblings(documents)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
             _LOG.warning(
@@ -159,17 +148,21 @@ class Runner:
                 "for them. Hint: chunks of a quarter of the window at most, or another window_tokens.",
                 *(chunks - seen, chunks, recipe.layout.window_tokens),
             )
-        return block
+        return plan_batches(documents, recipe, self._backend.limits)
 
     def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
-        """Return an array or error a window; one bad document spoils no other."""
+        """Return one array or error per window; one bad document spoils no other."""
         try:
-            return [*self._taken(batch, self._backend.embed(batch), recipe)]
+            return self._counted(batch, self._backend.embed(batch), recipe)
         except EmbedError as error:
-            parts = _halves(batch, error)
+            parts = halves(batch.windows, error)
             if not parts:
-                return [error] * len(batch.windows)
-        return [row for part in parts for row in self._embed(part, recipe)]
+                return _failed(batch, error)
+        return [
+            row
+            for windows in parts
+            for row in self._embed(replace(batch, windows=tuple(windows)), recipe)
+        ]
 
     async def _aembed(
         self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
@@ -177,94 +170,73 @@ class Runner:
         try:
             async with gate:
                 rows = await self._backend.aembed(batch)
-            return [*self._taken(batch, rows, recipe)]
+            return self._counted(batch, rows, recipe)
         except EmbedError as error:
-            parts = _halves(batch, error)
+            parts = halves(batch.windows, error)
             if not parts:
-                return [error] * len(batch.windows)
-        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
+                return _failed(batch, error)
+        return [
+            row
+            for windows in parts
+            for row in await self._aembed(replace(batch, windows=tuple(windows)), recipe, gate)
+        ]
 
-    def _taken(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Array]:
-        checked = check_rows(batch, rows, recipe)
+    def _counted(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Outcome]:
+        check_rows(batch, rows, recipe)
         before = batch.prefix.count if batch.prefix else 0
         tokens = sum(window.tokens + before for window in batch.windows)
         with self._lock:
             used = self.usage
             self.usage = replace(used, tokens=used.tokens + tokens, requests=used.requests + 1)
-        return checked
+        return [*rows]
 
 
-class _Gathering:
+class Gathering:
     """Cuts a stream of documents into blocks that fill a few batches each."""
 
     def __init__(self, limits: Limits) -> None:
-        tokens = min(limits.batch_tokens, _LARGEST_BATCH) * _BATCHES_A_BLOCK * limits.concurrency
-        self._characters = tokens * _CHARACTERS_A_TOKEN
-        self._first = self._size = 0
-        self._held: list[Texts | EmbedError] = []
+        tokens = min(limits.batch_tokens, _LARGEST_BATCH) * _BATCHES_PER_BLOCK * limits.concurrency
+        self._characters = tokens * _CHARACTERS_PER_TOKEN
+        self._size = 0
+        self._block: Block = []
 
-    def over(self, documents: Iterable[Texts | EmbedError]) -> Iterator[Taken]:
+    def over(self, documents: Iterable[Document | EmbedError]) -> Iterator[Block]:
+        """Yield the documents in blocks, in order; no block is empty."""
         for document in documents:
-            if self._full(document):
+            if self._fills(document):
                 yield self._take()
-        if self._held:
+        if self._block:
             yield self._take()
 
-    async def aover(self, documents: AsyncIterable[Texts | EmbedError]) -> AsyncIterator[Taken]:
+    async def aover(self, documents: AsyncIterable[Document | EmbedError]) -> AsyncIterator[Block]:
+        """Like `over`, for documents that come by and by."""
         async for document in documents:
-            if self._full(document):
+            if self._fills(document):
                 yield self._take()
-        if self._held:
+        if self._block:
             yield self._take()
 
-    def _full(self, document: Texts | EmbedError) -> bool:
+    def _fills(self, document: Document | EmbedError) -> bool:
+        """Take a document; tell whether the block is full now."""
         chunks = () if isinstance(document, EmbedError) else document
-        self._held.append(document)
-        self._size += _CHARACTERS_A_CHUNK + sum(
-            len(chunk) + _CHARACTERS_A_CHUNK for chunk in chunks
-        )
+        texts = (each.text if isinstance(each, TokenizedChunk) else each for each in chunks)
+        self._block.append(document)
+        self._size += sum(len(text) + _CHARACTERS_PER_CHUNK for text in texts)
+        self._size += _CHARACTERS_PER_CHUNK
         return self._size >= self._characters
 
-    def _take(self) -> Taken:
-        taken = self._held, self._first
-        self._first += len(self._held)
-        self._held, self._size = [], 0
-        return taken
+    def _take(self) -> Block:
+        block = self._block
+        self._block, self._size = [], 0
+        return block
 
 
-def _halves(batch: Batch, error: EmbedError) -> list[Batch]:
-    """Return two halves of a batch that failed for one of its documents, else nothing."""
-    middle = len(batch.windows) // 2
+def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
+    """Return two halves of what failed together where one part may be the cause, else nothing."""
+    middle = len(parts) // 2
     if not middle or not isinstance(error, OF_ONE_DOCUMENT):
-        return []
-    windows = batch.windows
-    return [replace(batch, windows=part) for part in (windows[:middle], windows[middle:])]
-
-
-def _raise_first(block: Block, batch: int, results: Sequence[Outcome], errors: str) -> None:
-    """Raise the first error of a batch with the number of its document, where errors are raised."""
-    if errors == "return":
-        return
-    for number, outcome in zip(block.members[batch], results, strict=True):
-        if isinstance(outcome, EmbedError):
-            outcome.document = block.first + block.windows[number].document
-            last = block.first + max(
-                block.windows[other].document
-                for other, same in zip(block.members[batch], results, strict=True)
-                if same is outcome
-            )
-            outcome.last_document = None if last == outcome.document else last
-            raise outcome
-
-
-def _finish(
-    block: Block, results: Sequence[Sequence[Outcome]], recipe: Recipe, errors: str
-) -> list[Outcome]:
-    by_window: dict[int, Outcome] = {}
-    for members, rows in zip(block.members, results, strict=True):
-        by_window |= zip(members, rows, strict=True)
-    outcomes = finish_block(block, [by_window[n] for n in range(len(block.windows))], recipe)
-    return [array_of(outcome) for outcome in outcomes] if errors == "raise" else outcomes
+        return ()
+    return parts[:middle], parts[middle:]
 
 
 def array_of(outcome: Outcome) -> Array:
@@ -272,3 +244,32 @@ def array_of(outcome: Outcome) -> Array:
     if isinstance(outcome, EmbedError):
         raise outcome
     return outcome
+
+
+def _has_room(under_way: Sized, assembly: Assembly, limits: Limits, errors: Errors) -> bool:
+    """Tell whether to read on: few batches under way, not too much held, and no error to raise."""
+    if errors == "raise" and assembly.failed is not None:
+        return False
+    return len(under_way) < _BATCHES_PER_BLOCK * limits.concurrency and assembly.held < HELD_BYTES
+
+
+def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
+    """Return the error of a whole batch for each of its windows, with the documents it is about."""
+    numbers = [window.document for window in batch.windows]
+    last = max(numbers) if max(numbers) > min(numbers) else None
+    return [error.at(document=min(numbers), last_document=last)] * len(numbers)
+
+
+def _given_out(
+    assembly: Assembly, under_way: dict[Any, list[Place]], errors: Errors
+) -> Iterator[Outcome]:
+    """Give out what is complete; with "raise" nothing behind the first error is waited for."""
+    if errors == "raise" and assembly.failed is not None:
+        for future in [*under_way]:
+            if min(under_way[future])[0] > assembly.failed and future.cancel():
+                del under_way[future]
+    for outcome in assembly.ready():
+        if errors == "raise":
+            yield array_of(outcome)
+        else:
+            yield outcome.at(last_document=None) if isinstance(outcome, EmbedError) else outcome

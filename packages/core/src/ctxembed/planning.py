@@ -1,98 +1,118 @@
-"""A block of documents, tokenised, cut into windows and packed into batches.
+"""Documents, tokenised and cut into windows: what the model will read of each.
 
-How batches are run, one by one or many at once, is `execution`'s business.
+How windows are run, one batch after the other or many at once, is left to `execution`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ctxembed.backends import Backend
-from ctxembed.batches import Batch, pack
-from ctxembed.documents import is_blank
+from ctxembed.batches import Batch, Limits, pack
+from ctxembed.documents import Document, TokenizedChunk, is_blank
 from ctxembed.errors import EmbedError, EmptyChunkError
 from ctxembed.recipe import Recipe
-from ctxembed.windows import TokenizedChunk, Window, plan_document
+from ctxembed.windows import Window, plan_windows
 
-Texts = tuple[str, ...]
+Place = tuple[int, int]
+"""`(document, window)`: a document's position in the call, and the number of one of its windows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Planned documents: for each its chunk numbers that the model reads, or its error.
+class PlannedDocument:
+    """One document as the model will read it, or the error that keeps it from being read.
 
-    A window's `document` is the position in the block; document numbers in errors start at `first`.
+    `number` is its position in the call and `chunks` how many chunks it has; `read` has the numbers
+    of those that the model reads, in order: the others have no text.
     """
 
-    first: int
-    documents: list[Texts | EmbedError]
-    read: list[list[int] | EmbedError]
-    windows: list[Window]
-    members: list[list[int]]
-    batches: list[Batch]
+    number: int
+    chunks: int = 0
+    read: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
+    error: EmbedError | None = None
 
 
-def plan_block(
-    backend: Backend, recipe: Recipe, documents: Sequence[Texts | EmbedError], first: int
-) -> Block:
-    """Tokenise and plan documents, numbered from `first`; what can't be planned stays as its error."""
-    tokenized = iter(
-        backend.tokenize(
-            [
-                chunk
-                for document in documents
-                if not isinstance(document, EmbedError)
-                for chunk in document
-                if not is_blank(chunk)
-            ]
-        )
-    )
-    read: list[list[int] | EmbedError] = []
-    windows: list[Window] = []
-    for position, document in enumerate(documents):
+def plan_documents(
+    backend: Backend, recipe: Recipe, documents: Sequence[Document | EmbedError], first: int = 0
+) -> list[PlannedDocument]:
+    """Return what the model will read of each document; their numbers count from `first`.
+
+    A document that is an error already, or that cannot be planned, comes back as its error.
+    """
+    texts = [
+        chunk
+        for document in documents
+        if not isinstance(document, EmbedError)
+        for chunk in document
+        if isinstance(chunk, str) and not is_blank(chunk)
+    ]
+    tokenized = iter(backend.tokenize(texts))
+    planned = []
+    for number, document in enumerate(documents, first):
         if isinstance(document, EmbedError):
-            read.append(document)
+            planned.append(PlannedDocument(number, error=document))
             continue
-        chunks = [None if is_blank(chunk) else next(tokenized) for chunk in document]
+        chunks = [
+            next(tokenized) if isinstance(chunk, str) and not is_blank(chunk) else chunk
+            for chunk in document
+        ]
         try:
-            numbers, planned = _plan_one(position, chunks, recipe)
+            planned.append(_plan(number, chunks, recipe))
         except EmbedError as error:
-            error.document = first + position
-            read.append(error)
-        else:
-            read.append(numbers)
-            windows += planned
-    members = pack(windows, backend.limits, recipe.prefix.count if recipe.prefix else 0)
-    batches = [
-        Batch(tuple(windows[number] for number in numbers), recipe.form, recipe.prefix)
-        for numbers in members
-    ]
-    return Block(first, list(documents), read, windows, members, batches)
+            planned.append(PlannedDocument(number, error=error))
+    return planned
 
 
-def company(block: Block) -> tuple[int, int]:
-    """Return how many chunks have siblings, and how many of them see any in their window."""
-    several = [
-        len(numbers) if not isinstance(numbers, EmbedError) and len(numbers) > 1 else 0
-        for numbers in block.read
-    ]
-    seen = sum(len(window.keep) for window in block.windows if len(window.chunks) > 1)
-    return sum(several), seen
-
-
-def _plan_one(
-    position: int, chunks: Sequence[TokenizedChunk | None], recipe: Recipe
-) -> tuple[list[int], list[Window]]:
-    numbers = [n for n, chunk in enumerate(chunks) if chunk is not None and chunk.count]
-    if recipe.empty == "error" and len(numbers) < len(chunks):
-        missing = min(set(range(len(chunks))) - set(numbers))
-        message = 'has no token that the model knows. Hint: drop it, or set empty="zero".'
-        raise EmptyChunkError(message, chunk=missing)
-    real = [chunk for chunk in chunks if chunk is not None and chunk.count]
+def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -> PlannedDocument:
+    """Return one document planned; a chunk that is still a string has no text."""
+    found = {
+        index: chunk
+        for index, chunk in enumerate(chunks)
+        if isinstance(chunk, TokenizedChunk) and chunk.count
+    }
+    if recipe.empty == "error" and len(found) < len(chunks):
+        raise EmptyChunkError(
+            'has no token that the model knows. Hint: drop it, or set empty="zero".',
+            document=number,
+            chunk=min(set(range(len(chunks))) - found.keys()),
+        )
+    read = tuple(found)
     try:
-        return numbers, plan_document(position, real, recipe.layout)
+        windows = plan_windows(number, tuple(found.values()), recipe.layout)
     except EmbedError as error:
-        if error.chunk is not None:
-            error.chunk = numbers[error.chunk]
-        raise
+        raise _in_document(error, number, read) from None
+    return PlannedDocument(number, len(chunks), read, tuple(windows))
+
+
+def _in_document(error: EmbedError, number: int, read: Sequence[int]) -> EmbedError:
+    """Return an error about one of the chunks that are read, with its place in the document."""
+    return error.at(document=number, chunk=None if error.chunk is None else read[error.chunk])
+
+
+def plan_batches(
+    documents: Iterable[PlannedDocument], recipe: Recipe, limits: Limits
+) -> list[tuple[Batch, list[Place]]]:
+    """Return the windows of documents in batches, each with the places of its windows."""
+    places = [
+        (document, index) for document in documents for index in range(len(document.windows))
+    ]
+    windows = [document.windows[index] for document, index in places]
+    return [
+        (
+            Batch(tuple(windows[member] for member in members), recipe.form, recipe.prefix),
+            [(places[member][0].number, places[member][1]) for member in members],
+        )
+        for members in pack(windows, limits, recipe.prefix.count if recipe.prefix else 0)
+    ]
+
+
+def count_siblings(documents: Iterable[PlannedDocument]) -> tuple[int, int]:
+    """Return how many chunks have siblings, and how many of them see any in their window."""
+    chunks = seen = 0
+    for document in documents:
+        if len(document.read) > 1:
+            chunks += len(document.read)
+            seen += sum(len(each.keep) for each in document.windows if len(each.chunks) > 1)
+    return chunks, seen

@@ -46,25 +46,25 @@ def _recipe(
     settings: Settings, backend: Backend, layout: Layout, prefix: TokenizedChunk | None
 ) -> Recipe:
     spec = backend.spec
-    width = settings.dimensions or spec.dimensions
-    if width > spec.dimensions:
-        message = f"dimensions is {width} and {spec.name} has {spec.dimensions}."
-        raise ConfigurationError(message)
+    dimensions = settings.dimensions or spec.dimensions
+    if dimensions > spec.dimensions:
+        raise ConfigurationError(
+            f"dimensions is {dimensions} and {spec.name} has {spec.dimensions}."
+        )
     mixed = 0 < layout.context_weight < 1 or layout.long_chunks == "pool"
     form = form_for(settings.encoding, spec.quantizer, mixed=mixed, forms=backend.forms)
     if form is None:
-        message = (
+        raise ConfigurationError(
             "this backend gives finished codes only, and these settings need vectors before they are "
             'quantised. Hint: context_weight=1 and long_chunks="error", or local weights.'
         )
-        raise ConfigurationError(message)
     return Recipe(
         layout=layout,
         form=form,
         encoding=settings.encoding,
         quantizer=spec.quantizer,
         width=spec.dimensions,
-        dimensions=width,
+        dimensions=dimensions,
         unit=settings.normalize,
         empty=settings.empty,
         prefix=prefix,

@@ -1,6 +1,6 @@
 """From tokenised chunks to windows: pure functions over counts of tokens.
 
-`spans` cuts a document at chunk borders, `plan_document` says which rows each window is there for.
+`spans` cuts a document at chunk borders, `plan_windows` says which rows each window is there for.
 Nothing here knows a model. A window remembers its document and its chunks.
 """
 
@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import ConfigurationError, DocumentTooLongError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import LongChunks, Settings
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedChunk:
-    """A chunk's text, its number of tokens, and the token ids where the backend knows them."""
-
-    text: str = field(repr=False)
-    count: int
-    ids: Sequence[int] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +37,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How documents are cut: settings and model facts that `plan_document` needs, in tokens."""
+    """How documents are cut: settings and model facts that `plan_windows` needs, in tokens."""
 
     max_tokens: int
     window_tokens: int
@@ -153,7 +145,7 @@ def _borders(
     return borders
 
 
-def plan_document(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
+def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
     """Return the windows of one document.
 
     Every chunk is kept by exactly one window that gives its contextual row, and where the layout mixes

@@ -17,7 +17,7 @@ from ctxembed.assembly import check_rows
 from ctxembed.backends import Backend
 from ctxembed.batches import Batch
 from ctxembed.encoding import Array
-from ctxembed.errors import OF_ONE_DOCUMENT
+from ctxembed.execution import halves
 from ctxembed.recipe import Recipe
 from ctxembed.server.error_responses import Refusal
 from ctxembed.server.scheduling import Job, Ticket, batches_of, by_job, take_turn
@@ -111,14 +111,13 @@ class Dispatcher:
         try:
             rows = self._embed(alive)
         except Exception as error:  # noqa: BLE001 - whatever it is, its requests get it and others go on
-            shares = by_job(alive)
-            if len(shares) == 1 or not isinstance(error, OF_ONE_DOCUMENT):
-                for share in shares:
-                    _fail(share[0], error)
-                return
-            middle = len(shares) // 2
-            for part in (shares[:middle], shares[middle:]):
-                self._run([ticket for share in part for ticket in share])
+            requests = by_job(alive)
+            parts = halves(requests, error)
+            for part in parts:
+                self._run([ticket for request in part for ticket in request])
+            if not parts:
+                for request in requests:
+                    _fail(request[0], error)
         else:
             for ticket, row in zip(alive, rows, strict=True):
                 _deliver(ticket, row)
@@ -128,7 +127,8 @@ class Dispatcher:
         windows = tuple(ticket.window for ticket in tickets)
         batch = Batch(windows, recipe.form, recipe.prefix)
         started = time.perf_counter()
-        rows = check_rows(batch, self._backend.embed(batch), recipe)
+        rows = self._backend.embed(batch)
+        check_rows(batch, rows, recipe)
         seconds = time.perf_counter() - started
         tokens = sum(window.tokens for window in windows)
         rate = tokens / max(seconds, 1e-9)

@@ -1,8 +1,8 @@
 """`Service`: a request in, the bytes of its answer out; checks that need the model, and their limits.
 
 Tokenising, planning and encoding happen in threads, so that the event loop stays free; the model is
-behind `dispatch`. Texts on the embeddings route are embedded each alone, without a prefix. On the
-contextual route everything is a document: the wire doesn't tell which of them are queries, and no
+behind `dispatcher`. Texts on the embeddings route are embedded each alone, without a prefix. On the
+contextual route everything is a document: the wire does not tell which of them are queries, and no
 model that is served today has a prefix for either.
 """
 
@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 
-from ctxembed.assembly import finish_block
+from ctxembed.assembly import assemble_all
 from ctxembed.backends import Backend
-from ctxembed.documents import check_document
+from ctxembed.documents import Document, check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
 from ctxembed.execution import array_of
-from ctxembed.planning import Block, Texts, plan_block
+from ctxembed.planning import PlannedDocument, plan_documents
 from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.error_responses import Refusal
@@ -103,17 +103,17 @@ class Service:
         recipe = self._recipe(route, request.encoding_format, request.dimensions)
         loop = asyncio.get_running_loop()
         try:
-            block, tokens = await loop.run_in_executor(
+            documents, tokens = await loop.run_in_executor(
                 self._planners, _plan, self._backend, recipe, request
             )
         except EmbedError as error:
-            error.noun = "Document" if nested else "Text"
-            raise
-        rows = await asyncio.wrap_future(self._dispatcher.submit(block.windows, recipe))
+            raise error.at(noun="Document" if nested else "Text") from error.__cause__
+        windows = [window for document in documents for window in document.windows]
+        rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
 
         def finish() -> bytes:
             return reply_body(
-                [array_of(outcome) for outcome in finish_block(block, rows, recipe)],
+                [array_of(outcome) for outcome in assemble_all(documents, rows, recipe)],
                 model=request.model,
                 wire_format=request.encoding_format,
                 tokens=tokens,
@@ -147,16 +147,16 @@ class Service:
 
 def _plan(
     backend: Backend, recipe: Recipe, request: EmbeddingsRequest | ContextualizedRequest
-) -> tuple[Block, int]:
+) -> tuple[list[PlannedDocument], int]:
     """Return the planned documents of a request and their tokens, or raise what is wrong."""
     documents = _documents(request)
     if sum(map(len, documents)) > MAX_CHUNKS:
         _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
-    block = plan_block(backend, recipe, documents, 0)
-    for outcome in block.read:
-        if isinstance(outcome, EmbedError):
-            raise outcome
-    counts = document_tokens(block, recipe)
+    planned = plan_documents(backend, recipe, documents)
+    for document in planned:
+        if document.error is not None:
+            raise document.error
+    counts = [document_tokens(document, recipe) for document in planned]
     for number, count in enumerate(counts):
         if count > MAX_DOCUMENT_TOKENS:
             _refuse(
@@ -166,10 +166,10 @@ def _plan(
     tokens = sum(counts)
     if tokens > MAX_REQUEST_TOKENS:
         _refuse(f"the request has {tokens:,} tokens; the maximum is {MAX_REQUEST_TOKENS:,}.")
-    return block, tokens
+    return planned, tokens
 
 
-def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Texts]:
+def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Document]:
     documents: list[list[str]]
     if isinstance(request, ContextualizedRequest):
         documents = request.input
@@ -179,14 +179,14 @@ def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Texts
     return [check_document(document, number) for number, document in enumerate(documents)]
 
 
-def document_tokens(block: Block, recipe: Recipe) -> list[int]:
-    """Return the tokens of each document: of every chunk once, and of the separators."""
-    counts: list[dict[int, int]] = [{} for _ in block.documents]
-    for window in block.windows:
-        for chunk in window.keep:
-            counts[window.document][chunk] = window.chunks[chunk - window.first].count
-    separator = recipe.layout.separator_tokens
-    return [sum(found.values()) + separator * (len(found) - 1) for found in counts]
+def document_tokens(document: PlannedDocument, recipe: Recipe) -> int:
+    """Return the tokens of a document: of every chunk once, and of the separators."""
+    counts = {
+        chunk: window.chunks[chunk - window.first].count
+        for window in document.windows
+        for chunk in window.keep
+    }
+    return sum(counts.values()) + recipe.layout.separator_tokens * (len(counts) - 1)
 
 
 def _refuse(message: str) -> None:

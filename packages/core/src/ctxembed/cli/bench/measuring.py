@@ -14,9 +14,8 @@ from ctxembed.cli.bench.core_waits import waited, waits
 from ctxembed.cli.bench.documents import placed
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
-from ctxembed.errors import EmbedError
 from ctxembed.files.documents import Document
-from ctxembed.planning import plan_block
+from ctxembed.planning import plan_documents
 from ctxembed.recipe import document_recipe
 
 Planned = tuple[Document, list[int]]
@@ -121,12 +120,11 @@ def _first(documents: Sequence[Document], chunks: int) -> list[Sequence[str]]:
 def window_lengths(embedder: Embedder, document: Document, data: Path | None = None) -> list[int]:
     """Return the tokens of each window that a document goes through the model in."""
     recipe = document_recipe(embedder.settings, embedder.backend)
-    block = plan_block(embedder.backend, recipe, [tuple(document.chunks)], 0)
-    (planned,) = block.read
-    if isinstance(planned, EmbedError):
-        raise placed(planned, document, data)
+    (planned,) = plan_documents(embedder.backend, recipe, [tuple(document.chunks)])
+    if planned.error is not None:
+        raise placed(planned.error, document, data)
     before = recipe.prefix.count if recipe.prefix else 0
-    return [window.tokens + before for window in block.windows]
+    return [window.tokens + before for window in planned.windows]
 
 
 def measure(embedder: Embedder, chosen: Chosen, *, seconds: float) -> Timed:
