@@ -63,23 +63,20 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
     if settings.window_tokens is not None and window > limit:
         besides = f" and the {prefix_tokens} of document_prefix" if prefix_tokens else ""
         most = f"{limit} at the most, special tokens{besides} already taken off"
-        message = f"window_tokens is {window} and {spec.name} takes {most}."
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"window_tokens is {window} and {spec.name} takes {most}.")
     window = min(window, limit)
     if window < 1:
-        message = (
+        raise ConfigurationError(
             f"document_prefix has {prefix_tokens} tokens, which leaves no room for chunks in the "
             f"{spec.max_tokens} that {spec.name} reads."
         )
-        raise ConfigurationError(message)
     overlap = settings.overlap_tokens
     overlap = spec.overlap(window) if overlap is None else overlap
     if overlap >= window:
-        message = (
+        raise ConfigurationError(
             f"overlap_tokens is {overlap} and has to be less than window_tokens, {window}. "
             "Hint: a half is as much as ever helped."
         )
-        raise ConfigurationError(message)
     weight = settings.context_weight
     return Layout(
         max_tokens=limit,
@@ -188,12 +185,13 @@ def _independent(number: int, index: int, chunk: TokenizedChunk, layout: Layout)
     elif layout.long_chunks == "pool" and chunk.ids is not None:
         pieces = _pieces(chunk.ids, layout.max_tokens)
     else:
-        message = (
-            f"has {chunk.count} tokens and the model reads {layout.max_tokens}. Hint: split the chunk, "
-            'or set long_chunks="pool" to average over its parts.'
-        )
         raise DocumentTooLongError(
-            message, tokens=chunk.count, limit=layout.max_tokens, document=number, chunk=index
+            f"has {chunk.count} tokens and the model reads {layout.max_tokens}. Hint: split the chunk, "
+            'or set long_chunks="pool" to average over its parts.',
+            tokens=chunk.count,
+            limit=layout.max_tokens,
+            document=number,
+            chunk=index,
         )
     return [
         Window(

@@ -42,8 +42,7 @@ class BackendContract:
     @pytest.fixture
     def backend(self) -> Backend:
         """Return the backend under test."""
-        message = "give a `backend` fixture"
-        raise NotImplementedError(message)
+        raise NotImplementedError("give a `backend` fixture")
 
     def test_protocol(self, backend: Backend) -> None:
         """It has the members of the protocol and can give vectors before the quantiser, or codes."""
