@@ -14,7 +14,7 @@ from ctxembed.windows import TokenizedChunk, Window
 UNLIMITED = 2**31
 
 LEAST_SHARE = 2048
-"""Tokens below which a batch isn't made smaller for the sake of running more of them at once."""
+"""Tokens below which a batch is not made smaller so that more of them run at once."""
 
 MOST_WASTE, LEAST_WASTE = 1 / 4, 64
 """Padding that a batch may have, as a part of its tokens; and how many are never too many."""

@@ -1,6 +1,6 @@
-"""What lies in a model directory: its weight files, and a digest that changes when they do.
+"""The files of a model directory: which of them are weights, and a digest that changes with them.
 
-Nothing is loaded: headers and samples are read, a few hundred kilobytes a file at the most.
+Nothing is loaded. Headers and samples are read, at most a few hundred kilobytes per file.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def weight_files(directory: Path, kind: Literal["safetensors", "onnx"]) -> list[
 
 
 def checkpoint_digest(directory: Path) -> str:
-    """Return a hash of configuration, tokenizer, and every weight file's name, size, header, samples.
+    """Return a hash of configuration and tokenizer, and of name, size, header and samples of weights.
 
-    Samples are 64 runs of 4 KiB spread over the file: fine-tuned weights have the same names, sizes and
-    headers as the ones they came from.
+    Samples are 64 runs of 4 KiB, spread over the file: fine-tuned weights have the same names, sizes
+    and headers as the weights that they were made from.
     """
     digest = blake2b(digest_size=16)
     for name in _SMALL:

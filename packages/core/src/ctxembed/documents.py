@@ -1,7 +1,7 @@
-"""What a document is, and items to documents and back: `group`, `scatter`, checks, fingerprint.
+"""What a document is; from items to documents and back: `group`, `scatter`, checks.
 
 Positions are the identity of a chunk. Equal texts, equal keys and repeated chunks never collapse.
-What the chunks are and where their borders lie is the caller's business.
+Where a chunk begins and ends is left to the caller.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def group(items: Iterable[tuple[Hashable, str]]) -> Groups:
 
 
 def scatter(rows: Sequence[Sequence[T]], positions: Iterable[Position]) -> list[T]:
-    """Return one row an item: the inverse of `group`, over texts or over vectors."""
+    """Return one row per item: the inverse of `group`, for texts or for vectors."""
     return [rows[document][chunk] for document, chunk in positions]
 
 

@@ -67,7 +67,7 @@ class Embedder:
         `backend="api"`, where it goes before the environment's; it is kept out of the settings.
 
         Raises:
-            ConfigurationError: the settings name something unknown, or what doesn't go together.
+            ConfigurationError: the settings name something unknown, or what does not go together.
             ModelLoadError: weights or tokenizer are absent or unusable.
         """
         if settings is None:

@@ -1,7 +1,7 @@
 """How a vector is stored: int8, binary, ubinary and float, their inverses, truncation, length.
 
-This module is the definition; a twin on a device is tested equal to it. Numpy only. What is mixed and
-merged before is `planning`'s and `embedder`'s business; base64 belongs to the wire.
+This module is the definition, in numpy; a copy on a device is tested to give the same. Which rows
+are merged and mixed is decided in `assembly`; base64 is left to the API client and the server.
 
 Order of operations: mix, truncate, quantise, normalise.
 """
@@ -33,7 +33,7 @@ def quantize_tanh(pooled: Floats) -> NDArray[np.int8]:
 
 
 def quantize_scale(pooled: Floats) -> NDArray[np.int8]:
-    """Return `rint(127 x / max|x|)` a row, which keeps the cosine; a zero row stays zero."""
+    """Return `rint(127 x / max|x|)` for each row, which keeps the cosine; a zero row stays zero."""
     peak = np.abs(pooled).max(axis=-1, keepdims=True)
     return np.rint(pooled / np.where(peak == 0, 1, peak) * 127).astype(np.int8)
 
@@ -44,7 +44,7 @@ def to_binary(rows: Array) -> NDArray[np.int8]:
 
 
 def pack_bits(rows: Array) -> NDArray[np.uint8]:
-    """Return one bit a dimension, x >= 0, most significant bit first, padded with zero bits."""
+    """Return one bit per dimension, x >= 0, most significant bit first, padded with zero bits."""
     return np.packbits(rows >= 0, axis=-1)
 
 
@@ -78,9 +78,9 @@ def mix(contextual: Floats, independent: Floats, weight: float) -> Floats:
 def form_for(
     encoding: Encoding, quantizer: Quantizer, *, mixed: bool, forms: frozenset[Form]
 ) -> Form | None:
-    """Return what to ask of a backend, None where it can't give what the encoding needs.
+    """Return what to ask of a backend, None where it cannot give what the encoding needs.
 
-    Codes are asked for where nothing more is to be done with a row, so that only they leave a device.
+    Codes are asked for where nothing more is done with a row, so that only codes leave a device.
     """
     native: Form = "int8" if encoding in ("int8", "float") else "binary"
     if not mixed and quantizer == "tanh" and native in forms:

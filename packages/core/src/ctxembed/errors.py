@@ -98,7 +98,7 @@ class EmbedError(Exception):
 
 
 class InputError(EmbedError, ValueError):
-    """The documents can't be embedded as they are; trying again changes nothing."""
+    """The documents cannot be embedded as they are; trying again changes nothing."""
 
 
 class EmptyChunkError(InputError):
@@ -122,11 +122,11 @@ class DocumentTooLongError(InputError):
 
 
 class ConfigurationError(EmbedError, ValueError):
-    """The settings name something that doesn't exist or doesn't go together."""
+    """The settings name something that does not exist or does not go together."""
 
 
 class MissingDependencyError(ConfigurationError, ImportError):
-    """An optional library isn't installed; the message ends with the install line."""
+    """An optional library is not installed; the message ends with the install line."""
 
 
 class BackendError(EmbedError):
@@ -138,11 +138,11 @@ class ModelLoadError(BackendError):
 
 
 class DeviceMemoryError(BackendError):
-    """A window doesn't fit into the device's memory, even alone; its batch-mates may."""
+    """A window does not fit into the device's memory, even alone; its batch-mates may."""
 
 
 class ResponseError(BackendError):
-    """What came back has the wrong number of rows, the wrong width, or isn't finite."""
+    """What came back has the wrong number of rows, the wrong width, or is not finite."""
 
 
 class NonFiniteError(ResponseError):

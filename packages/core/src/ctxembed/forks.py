@@ -1,7 +1,7 @@
 """`ForkLock`: a lock that is free again in the child of a fork.
 
-The thread that held it isn't there any more, and what it guards is a counter or a reference that is
-whole at any moment.
+The thread that held it does not exist in the child. What it guards must be whole at any moment: a
+counter or a reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class ForkLock:
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Forget whoever holds it."""
+        """Make it free, whichever thread holds it."""
         self._lock = Lock()
 
     def __enter__(self) -> None:

@@ -1,6 +1,6 @@
 """The one table of model facts: `ModelSpec` records and `find_model`.
 
-A checkpoint that isn't in the table gets its record from its own files, in the backend that loads it.
+A checkpoint that is not in the table gets its record from its own files, when a backend loads it.
 Where the figures come from: the model cards and the API reference of the pplx-embed v1 family, and
 the measurements in `docs/concepts.md` for models that were not trained for context.
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Quantizer = Literal["tanh", "scale"]
-"""How int8 codes are made: "tanh" is the model's own, "scale" divides by the row's largest value."""
+"""How int8 codes are made: "tanh" is the model's own, "scale" divides by a row's largest value."""
 
 UNTRAINED_WINDOW = 256
-"""Tokens a window for models not trained for context: longer ones blur the chunks."""
+"""Tokens per window for models not trained for context: longer windows blur the chunks."""
 
 UNTRAINED_WEIGHT = 0.5
 """Share of the contextual vector for models not trained for context."""
@@ -54,7 +54,7 @@ class ModelSpec:
 def _pplx(name: str, dimensions: int, price: float, *, contextual: bool) -> ModelSpec:
     """Return the record of a pplx-embed v1 model.
 
-    The models that aren't contextual read each text alone over the API; a weight of 0 keeps local
+    Those that are not contextual read each text alone over the API. A weight of 0 makes local
     vectors the same.
     """
     window = 32_768
@@ -90,7 +90,7 @@ MODELS: tuple[ModelSpec, ...] = (
 
 
 def find_model(name: str) -> ModelSpec | None:
-    """Return the record of a model by its name or an alias, or None; case doesn't matter."""
+    """Return the record of a model by its name or an alias, or None; upper and lower case are the same."""
     wanted = name.casefold()
     for spec in MODELS:
         if wanted in (spec.name.casefold(), *(alias.casefold() for alias in spec.aliases)):

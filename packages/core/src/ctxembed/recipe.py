@@ -14,7 +14,7 @@ from ctxembed.windows import Layout, TokenizedChunk, layout_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything between chunks and stored vectors that doesn't change from call to call."""
+    """Everything between chunks and stored vectors that is the same in all calls."""
 
     layout: Layout
     form: Form
@@ -28,7 +28,7 @@ class Recipe:
 
 
 def document_recipe(settings: Settings, backend: Backend) -> Recipe:
-    """Return the recipe for documents, or raise `ConfigurationError` for what can't go together."""
+    """Return the recipe for documents, or raise `ConfigurationError` for what does not go together."""
     spec = backend.spec
     text = spec.document_prefix if settings.document_prefix is None else settings.document_prefix
     prefix = backend.tokenize([text])[0] if text else None

@@ -91,7 +91,7 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
 def spans(
     counts: Sequence[int], *, window_tokens: int, overlap_tokens: int, separator_tokens: int = 1
 ) -> list[Span]:
-    """Return the windows of a document of `counts` tokens a chunk, in order.
+    """Return the windows of a document in order; `counts` has the tokens of each chunk.
 
     A window holds chunk tokens plus one separator between neighbours, `window_tokens` at the most; a
     chunk longer than that stands alone. Neighbours share as many whole chunks as fit into

@@ -56,7 +56,7 @@ class Dispatcher:
         return self._held
 
     def submit(self, windows: Sequence[Window], recipe: Recipe) -> Future[list[Array]]:
-        """Return a future of one array a window; a full queue is a `Refusal` with 429."""
+        """Return a future of one array per window; a full queue is a `Refusal` with 429."""
         job = Job(windows, recipe, sum(window.tokens for window in windows))
         with self._changed:
             if self._closing:

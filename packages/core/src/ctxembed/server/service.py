@@ -66,7 +66,7 @@ class Service:
 
     @property
     def served_model(self) -> str:
-        """The real name of the model, whatever it is called by."""
+        """The real name of the model, whichever name a request uses."""
         return self._backend.spec.name
 
     @property
@@ -95,7 +95,7 @@ class Service:
     async def answer(self, request: EmbeddingsRequest | ContextualizedRequest) -> Answer:
         """Return the answer to a request, or raise a `Refusal` or an `EmbedError`.
 
-        Cancelling it takes what the model hasn't begun out of the queue.
+        Cancelling it takes what the model has not begun out of the queue.
         """
         nested = isinstance(request, ContextualizedRequest)
         route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH

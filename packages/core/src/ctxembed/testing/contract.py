@@ -37,7 +37,7 @@ class BackendContract:
     """Subclass it and give a `backend` fixture."""
 
     least_equal = 0.999
-    """Share of int8 codes that stay the same whatever else is in the batch; the rest is off by 1."""
+    """Share of int8 codes that stay the same in any company; the others are off by 1."""
 
     @pytest.fixture
     def backend(self) -> Backend:
