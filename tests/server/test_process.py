@@ -14,7 +14,7 @@ import pytest
 
 COMMAND = """
 import sys, typer
-from ctxembed.cli import failures
+from ctxembed.cli import error_reports
 from ctxembed.cli.serve import serve
 def run():
     app = typer.Typer(pretty_exceptions_enable=False)
@@ -22,7 +22,7 @@ def run():
     try:
         app()
     except Exception as error:
-        code = failures.exit_code(error, debug=False)
+        code = error_reports.exit_code(error, debug=False)
         if code is None:
             raise
         sys.exit(code)
