@@ -26,10 +26,11 @@ from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.error_responses import Refusal
 from ctxembed.server.model_names import Names, check_name, names_for
-from ctxembed.server.response_body import ENCODINGS, reply_body
+from ctxembed.server.response_body import response_body
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
 from ctxembed.wire import (
     CONTEXTUAL_PATH,
+    ENCODINGS,
     INDEPENDENT_PATH,
     MAX_CHUNKS,
     MAX_DOCUMENT_TOKENS,
@@ -112,7 +113,7 @@ class Service:
         rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
 
         def finish() -> bytes:
-            return reply_body(
+            return response_body(
                 [array_of(outcome) for outcome in assemble_all(documents, rows, recipe)],
                 model=request.model,
                 wire_format=request.encoding_format,
