@@ -22,7 +22,7 @@ def connected(server):
 
 
 def test_a_body_that_never_ends_is_408_and_the_others_go_on(serve, monkeypatch):
-    monkeypatch.setattr("ctxembed.server.request_body.LONGEST_BODY", 0.3)
+    monkeypatch.setattr("ctxembed.server.request_body.BODY_TIMEOUT", 0.3)
     server = serve()
     with connected(server) as client:
         client.sendall(HEAD % 1000 + b'{"model": ')
@@ -34,7 +34,7 @@ def test_a_body_that_never_ends_is_408_and_the_others_go_on(serve, monkeypatch):
 
 
 def test_the_time_of_a_body_is_not_that_of_its_answer(serve, monkeypatch):
-    monkeypatch.setattr("ctxembed.server.request_body.LONGEST_BODY", 0.2)
+    monkeypatch.setattr("ctxembed.server.request_body.BODY_TIMEOUT", 0.2)
     go = threading.Event()
     server = serve(FakeBackend(fault=lambda _: go.wait(20) and None))
     with ThreadPoolExecutor(1) as pool:
