@@ -53,8 +53,8 @@ def row_bytes(wire_format: PackedFormat, dimensions: int) -> int:
 def pack_codes(codes: NDArray[np.int8], wire_format: PackedFormat) -> NDArray[np.uint8]:
     """Return codes `(rows, dimensions)` as the bytes that base64 carries, `(rows, row_bytes)`.
 
-    A bit is 1 where a code is positive. On the wire the **least** significant bit comes first, unlike
-    everywhere else in this package.
+    A bit is 1 where a code is positive. The wire has the **least** significant bit first, unlike
+    everything else in this package.
     """
     if wire_format == "base64_binary":
         return np.packbits(codes > 0, axis=-1, bitorder="little")

@@ -66,16 +66,17 @@ def create_app(
         return Service(opened, dispatcher, aliases)
 
     lifecycle = Lifecycle(open_service, failed)
-    middleware = Middleware(
-        RequestMiddleware,
-        key=key,
-        metrics=metrics,
-        draining=lambda: lifecycle.status == "draining",
-    )
     app = Starlette(
         routes=[Route(each.path, each.handler, methods=[each.method]) for each in OPERATIONS],
         lifespan=lambda _: lifecycle.run(),
-        middleware=[middleware],
+        middleware=[
+            Middleware(
+                RequestMiddleware,
+                key=key,
+                metrics=metrics,
+                draining=lambda: lifecycle.status == "draining",
+            )
+        ],
         exception_handlers=dict.fromkeys(_ANSWERED, _answer),
     )
     app.router.redirect_slashes = False

@@ -1,6 +1,7 @@
 """One queue in front of one model: `Dispatcher`, whose thread runs batches one after the other.
 
-What goes into a batch is decided in `turns`. Requests wait on futures; cancelling one drops its windows.
+`scheduling` decides what goes into a batch. Requests wait on futures; cancelling one drops its
+windows.
 """
 
 from __future__ import annotations

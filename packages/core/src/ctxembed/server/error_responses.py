@@ -1,17 +1,16 @@
 """Responses to requests that fail, in the shapes of the hosted API.
 
-400, 401, 408, 413, 429 and 5xx have an `error` body. A body of the wrong shape gets a list of `detail`.
-No response holds the text of a document.
+4xx and 5xx have an `error` body, except 422 for a body of the wrong shape, which has a list of
+`detail`. No response holds the text of a document.
 """
 
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from pydantic import ValidationError
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from ctxembed.errors import DocumentTooLongError, EmbedError, InputError
 
@@ -57,11 +56,11 @@ def _without_hint(message: str) -> str:
 
 
 def _error_body(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the `error` body; in the hosted API, `code` is a number for 401 and a string otherwise."""
+    """Return the `error` body. As in the hosted API, `code` is a number for 401 only."""
     code = 401 if status == HTTPStatus.UNAUTHORIZED else str(int(status))
     kind = _TYPES.get(status, "internal_error")
     body = {"error": {"message": message, "type": kind, "code": code}}
-    return json_response(body, status, headers)
+    return JSONResponse(body, status, headers)
 
 
 def _validation_response(error: ValidationError) -> Response:
@@ -74,11 +73,4 @@ def _validation_response(error: ValidationError) -> Response:
         {"loc": ["body", *problem["loc"]], "msg": problem["msg"], "type": problem["type"]}
         for problem in problems
     ]
-    return json_response({"detail": detail}, HTTPStatus.UNPROCESSABLE_ENTITY)
-
-
-def json_response(
-    body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Return a body as JSON."""
-    return Response(to_json(body), int(status), headers=headers, media_type="application/json")
+    return JSONResponse({"detail": detail}, HTTPStatus.UNPROCESSABLE_ENTITY)

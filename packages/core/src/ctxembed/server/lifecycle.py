@@ -1,11 +1,11 @@
-"""The life of a server: the model loads while the server already listens, then it is ready, then it drains."""
+"""The life of a server: it listens while the model loads, then it is ready, then it drains."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from threading import Lock, Thread
 from typing import Literal
 
 from starlette.exceptions import HTTPException
@@ -14,8 +14,6 @@ from ctxembed.server.service import Service
 
 LOGGER = logging.getLogger("ctxembed.server")
 
-Status = Literal["loading", "ready", "draining", "failed"]
-
 _CLOSE_TIMEOUT = 30.0
 """Seconds that a shutdown waits for the batch that is in the model."""
 
@@ -23,7 +21,7 @@ _CLOSE_TIMEOUT = 30.0
 class Lifecycle:
     """Opens the service once the server runs, and closes it with the server.
 
-    `failed` is called with the error that kept the service from being opened.
+    `failed` is called, in a thread, with the error that kept the service from being opened.
     """
 
     def __init__(
@@ -34,11 +32,13 @@ class Lifecycle:
         self._open_service = open_service
         self._failed = failed
         self._service: Service | None = None
-        self.status: Status = "loading"
+        self._ended = False
+        self._lock = Lock()
+        self.status: Literal["loading", "ready", "draining", "failed"] = "loading"
 
     @property
     def service(self) -> Service:
-        """The service; while there is none, a 503 is raised."""
+        """The service. While there is none, this raises a 503."""
         if self._service is None:
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -54,24 +54,18 @@ class Lifecycle:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Load the model while the block runs, and close it after the block."""
-        loading = asyncio.create_task(self._load())
+        Thread(target=self._load, name="ctxembed-load").start()
         try:
             yield
         finally:
-            loading.cancel()
-            await asyncio.wait((loading,))
+            with self._lock:
+                self._ended = True
             if self._service is not None:
                 await asyncio.to_thread(self._service.close, _CLOSE_TIMEOUT)
 
-    async def _load(self) -> None:
-        loader = ThreadPoolExecutor(1, "ctxembed-load")
-        opening = loader.submit(self._open_service)
-        loader.shutdown(wait=False)
+    def _load(self) -> None:
         try:
-            self._service = await asyncio.wrap_future(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close)
-            raise
+            service = self._open_service()
         except Exception as error:  # noqa: BLE001 - `failed` decides what any error means
             self.status = "failed"
             # no traceback: its message may hold a path
@@ -79,12 +73,12 @@ class Lifecycle:
             if self._failed is not None:
                 self._failed(error)
             return
+        with self._lock:
+            if not self._ended:
+                self._service = service
+        if self._service is None:
+            service.close()
+            return
         if self.status == "loading":
             self.status = "ready"
-        LOGGER.info("ready: %s", self._service.served_model)
-
-
-def _close(opening: Future[Service]) -> None:
-    """Close a service that was opened after its server had ended."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        LOGGER.info("ready: %s", service.served_model)

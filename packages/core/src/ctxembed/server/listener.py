@@ -1,4 +1,7 @@
-"""`Listener` serves an application on a socket until a signal ends it; requests under way are finished."""
+"""`Listener` serves an application on a socket until a signal ends it.
+
+Requests under way are finished first.
+"""
 
 import logging
 import signal
@@ -12,7 +15,7 @@ GRACE = 60
 """Seconds that requests under way get after SIGTERM or Ctrl-C."""
 
 _MAX_HEAD_BYTES = 2**16
-"""Size of the request line and headers. Without a limit, a client without a key could fill the memory."""
+"""Size of a request line and its headers, read before the key is: memory that anyone can take."""
 
 
 class Listener(uvicorn.Server):
@@ -58,7 +61,7 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket, or raise `OSError`. Port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family, backlog=2048)
-    # asyncio sets this for its own sockets only. Without it, the body of a response waits 40 ms for the
-    # acknowledgement of its head.
+    # asyncio sets this for its own sockets only. Without it, the body of a response waits 40 ms for
+    # the acknowledgement of its head.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

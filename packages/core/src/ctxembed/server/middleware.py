@@ -1,7 +1,7 @@
 """`RequestMiddleware`: the key, a request id, metrics and the log, for every request.
 
-It lets no exception through, because servers and frameworks log exceptions with their messages, and a
-message may hold text of a document. Log lines have no bodies, keys or query strings.
+It lets no exception through, because servers and frameworks log exceptions with their messages, and
+a message may hold text of a document. Log lines have no bodies, keys or query strings.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _SHUT_DOWN = HTTPException(
 class RequestMiddleware:
     """ASGI middleware. With a key, every route asks for it unless it is public.
 
-    `draining` tells whether the server is shutting down. Requests that it cancels then get a response.
+    `draining` tells whether the server is shutting down. Requests cancelled then get a response.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            # any other cancellation, such as a timeout around the request, has a response of its own
+            # any other cancellation, such as a timeout around the request, has its own response
             if not self._draining():
                 raise
             return _SHUT_DOWN

@@ -1,8 +1,8 @@
 """Which model ids the server answers on each route.
 
-A checkpoint of a model that the hosted API offers answers its own ids only: a 0.6b never answers for a
-4b. Any other checkpoint answers all four official ids, for clients that send no others, and its own name
-if the table of models has it.
+A checkpoint of a model that the hosted API offers answers its own ids only: a 0.6b never answers
+for a 4b. Any other checkpoint answers all four official ids, for clients that send no others, and
+its own name if the table of models has it.
 """
 
 from collections.abc import Iterable
@@ -68,7 +68,7 @@ def check_aliases(aliases: Iterable[str]) -> None:
 
 
 def check_model(names: dict[str, tuple[str, ...]], model: str, route: str) -> None:
-    """Raise a 400 for an id that the route does not answer; it names the ids or the route that would."""
+    """Raise a 400 for an id that the route does not answer, naming the ids or the route that do."""
     if model in names[route]:
         return
     other = INDEPENDENT_PATH if route == CONTEXTUAL_PATH else CONTEXTUAL_PATH

@@ -1,4 +1,4 @@
-"""The OpenAPI document: components from the types in `schemas`, paths from the table in `routes`."""
+"""The OpenAPI document: components from the types in `schemas`, paths from `routes`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from ctxembed.server.routes import OPENAPI_PATH, OPERATIONS, Operation
+from ctxembed.server.routes import OPERATIONS, Operation
 from ctxembed.server.schemas import ErrorResponse
 from ctxembed.version import VERSION
 
@@ -24,12 +24,12 @@ def openapi_document(*, guarded: bool) -> dict[str, Any]:
         "info": {
             "title": "ctxembed",
             "version": VERSION,
-            "description": "Contextual chunk embeddings from local weights, in the hosted API's format.",
+            "description": "Contextual chunk embeddings from local weights.",
         },
         "paths": {
             each.path: {each.method.lower(): _operation(each, guarded=guarded)}
             for each in OPERATIONS
-            if each.path != OPENAPI_PATH
+            if each.responses
         },
         "components": components,
     }
@@ -39,32 +39,23 @@ def _types() -> Iterator[tuple[type[BaseModel], JsonSchemaMode]]:
     for operation in OPERATIONS:
         if operation.request is not None:
             yield operation.request, "validation"
-        if operation.response is not None:
-            yield operation.response, "serialization"
-        for _, error in operation.errors.values():
-            yield error, "serialization"
+        for _, body in operation.responses.values():
+            if body is not None:
+                yield body, "serialization"
 
 
 def _operation(operation: Operation, *, guarded: bool) -> dict[str, Any]:
-    asks_for_key = guarded and not operation.public
-    errors = dict(operation.errors)
-    if asks_for_key:
-        errors[401] = ("The key is missing or wrong.", ErrorResponse)
-    described: dict[str, Any] = {
-        "operationId": operation.name,
-        "summary": operation.summary,
-        "responses": {
-            "200": {"description": "OK", "content": _content(operation.response)},
-            **{
-                str(status): {"description": description, "content": _content(error)}
-                for status, (description, error) in errors.items()
-            },
-        },
-    }
+    responses = dict(operation.responses)
+    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    if guarded and not operation.public:
+        described["security"] = [{"key": []}]
+        responses[401] = ("The key is missing or wrong.", ErrorResponse)
     if operation.request is not None:
         described["requestBody"] = {"required": True, "content": _content(operation.request)}
-    if asks_for_key:
-        described["security"] = [{"key": []}]
+    described["responses"] = {
+        str(status): {"description": description, "content": _content(body)}
+        for status, (description, body) in responses.items()
+    }
     return described
 
 

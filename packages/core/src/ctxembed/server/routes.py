@@ -1,44 +1,39 @@
-"""The routes of the server: one table of paths and handlers, with what the OpenAPI document says of each."""
+"""The routes of the server: one table that the application, the middleware and `openapi` read."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import quote
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from ctxembed.server import schemas
-from ctxembed.server.error_responses import json_response
 from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.request_body import BodyReader, cancel_on_disconnect
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
 from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
 
-Errors = Mapping[int, tuple[str, type[BaseModel]]]
-"""What each status means, and the type of its body."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One route. It takes a body if it has a `request`; its response is JSON if it has a `response`."""
+    """One route: what handles it, and what the OpenAPI document says of it.
 
+    It takes a body of the type `request`, or none. `responses` has the meaning of each status and
+    the type of its body, None for plain text; an operation without them is not documented. A
+    `public` operation asks for no key.
+    """
+
+    method: str = "GET"
     path: str
     handler: Callable[[Request], Awaitable[Response]]
     name: str
     summary: str
     request: type[BaseModel] | None = None
-    response: type[BaseModel] | None = None
-    errors: Errors = field(default_factory=dict)
+    responses: Mapping[int, tuple[str, type[BaseModel] | None]]
     public: bool = False
-    """Whether it answers without a key."""
-
-    @property
-    def method(self) -> str:
-        """The HTTP method."""
-        return "GET" if self.request is None else "POST"
 
 
 def _embedding(
@@ -63,18 +58,18 @@ def _embedding(
 
 
 async def _models(request: Request) -> Response:
-    data = _lifecycle(request).service.models()
-    return json_response(schemas.ModelsResponse(object="list", data=data))
+    records = [record.model_dump() for record in _lifecycle(request).service.models()]
+    return JSONResponse({"object": "list", "data": records})
 
 
 async def _health(_: Request) -> Response:
-    return json_response({"status": "ok"})
+    return JSONResponse({"status": "ok"})
 
 
 async def _ready(request: Request) -> Response:
     status = _lifecycle(request).status
     code = HTTPStatus.OK if status == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_response({"status": status}, code)
+    return JSONResponse({"status": status}, code)
 
 
 async def _metrics(request: Request) -> Response:
@@ -83,7 +78,7 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    return json_response(request.app.state.openapi)
+    return JSONResponse(request.app.state.openapi)
 
 
 def _lifecycle(request: Request) -> Lifecycle:
@@ -91,53 +86,52 @@ def _lifecycle(request: Request) -> Lifecycle:
     return lifecycle
 
 
-_UNAVAILABLE: Errors = {
-    503: ("The model is still loading, or the server is shutting down.", schemas.ErrorResponse)
-}
-_EMBEDDING: Errors = {
+_UNAVAILABLE = "The model is still loading, or the server is shutting down."
+_ERRORS: dict[int, tuple[str, type[BaseModel] | None]] = {
     400: ("The model has another name, or the input is empty or too long.", schemas.ErrorResponse),
     408: ("The body took too long to arrive.", schemas.ErrorResponse),
     413: ("The body is too large.", schemas.ErrorResponse),
     422: ("The body has the wrong shape.", schemas.SchemaErrorResponse),
     429: ("The queue is full; `Retry-After` says when to try again.", schemas.ErrorResponse),
     500: ("The model failed.", schemas.ErrorResponse),
-    **_UNAVAILABLE,
+    503: (_UNAVAILABLE, schemas.ErrorResponse),
 }
 
-OPENAPI_PATH = "/openapi.json"
 OPERATIONS = (
     Operation(
+        method="POST",
         path=CONTEXTUAL_PATH,
         handler=_embedding(ContextualizedRequest),
         name="createContextualizedEmbeddings",
         summary="Embed documents. Each chunk is embedded with the other chunks of its document.",
         request=ContextualizedRequest,
-        response=schemas.ContextualizedResponse,
-        errors=_EMBEDDING,
+        responses={200: ("OK", schemas.ContextualizedResponse), **_ERRORS},
     ),
     Operation(
+        method="POST",
         path=INDEPENDENT_PATH,
         handler=_embedding(EmbeddingsRequest),
         name="createEmbeddings",
         summary="Embed texts, each alone.",
         request=EmbeddingsRequest,
-        response=schemas.EmbeddingsResponse,
-        errors=_EMBEDDING,
+        responses={200: ("OK", schemas.EmbeddingsResponse), **_ERRORS},
     ),
     Operation(
         path="/v1/models",
         handler=_models,
         name="listModels",
         summary="List the model ids that the server answers.",
-        response=schemas.ModelsResponse,
-        errors=_UNAVAILABLE,
+        responses={
+            200: ("OK", schemas.ModelsResponse),
+            503: (_UNAVAILABLE, schemas.ErrorResponse),
+        },
     ),
     Operation(
         path="/health",
         handler=_health,
         name="getHealth",
         summary="Tell whether the process is up.",
-        response=schemas.State,
+        responses={200: ("OK", schemas.State)},
         public=True,
     ),
     Operation(
@@ -145,10 +139,7 @@ OPERATIONS = (
         handler=_ready,
         name="getReady",
         summary="Tell whether the weights are loaded.",
-        response=schemas.State,
-        errors={
-            503: ("The model is still loading, or the server is shutting down.", schemas.State)
-        },
+        responses={200: ("OK", schemas.State), 503: (_UNAVAILABLE, schemas.State)},
         public=True,
     ),
     Operation(
@@ -156,13 +147,15 @@ OPERATIONS = (
         handler=_metrics,
         name="getMetrics",
         summary="Return metrics for Prometheus.",
+        responses={200: ("OK", None)},
         public=True,
     ),
     Operation(
-        path=OPENAPI_PATH,
+        path="/openapi.json",
         handler=_openapi,
         name="getOpenapi",
         summary="Return this document.",
+        responses={},
         public=True,
     ),
 )

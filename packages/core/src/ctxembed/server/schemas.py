@@ -1,8 +1,8 @@
-"""The JSON bodies of requests and responses, as types: they check, and they make the OpenAPI document.
+"""The JSON bodies of requests and responses as types, which also make the OpenAPI document.
 
 The numbers of documents and texts are checked here. `service` checks what needs the model (tokens,
-dimensions, model ids), the number of chunks, and empty strings. Lists stop at their first problem: a body
-of millions of them would take gigabytes and hold up every other request.
+dimensions, model ids), the number of chunks, and empty strings. Lists stop at their first problem:
+millions of problems would take gigabytes and hold up every other request.
 """
 
 from typing import Annotated, Literal
@@ -43,7 +43,7 @@ class EmbeddingsRequest(_Request):
 
 
 class ContextualizedRequest(_Request):
-    """Documents. Each is a list of chunks, and a chunk is embedded with the others of its document."""
+    """Documents, each a list of chunks. A chunk is embedded with the others of its document."""
 
     input: Annotated[
         list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)
@@ -89,22 +89,24 @@ class Usage(BaseModel):
     cost: Cost
 
 
-class EmbeddingsResponse(BaseModel):
+class _Response(BaseModel):
+    """What both routes return."""
+
+    object: Literal["list"]
+    model: str
+    usage: Usage
+
+
+class EmbeddingsResponse(_Response):
     """One vector per text."""
 
-    object: Literal["list"]
     data: list[Embedding]
-    model: str
-    usage: Usage
 
 
-class ContextualizedResponse(BaseModel):
+class ContextualizedResponse(_Response):
     """One vector per chunk, document by document."""
 
-    object: Literal["list"]
     data: list[DocumentEmbeddings]
-    model: str
-    usage: Usage
 
 
 class Model(BaseModel):
