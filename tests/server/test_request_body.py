@@ -1,5 +1,6 @@
 """Limits of bodies: of one, and of all that are under way."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -55,3 +56,22 @@ async def test_bodies_that_are_refused_or_fail_count_no_longer():
             async with bodies.read(request(b"a" * MOST)):
                 raise RuntimeError
     assert await taken(bodies, b"a") == b"a"
+
+
+async def test_the_time_of_a_body_is_not_that_of_its_answer(monkeypatch):
+    """With no time at all, whatever waits inside of the limit is cut off: the body, not the block."""
+    monkeypatch.setattr("ctxembed.server.request_body.BODY_TIMEOUT", 0)
+    bodies = BodyReader(MOST)
+    async with bodies.read(request(b"a")) as body:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert body == b"a"
+
+    async def never():
+        await asyncio.Event().wait()
+
+    late = Request({"type": "http", "method": "POST", "headers": []}, never)
+    with pytest.raises(HTTPException) as caught:
+        async with bodies.read(late):
+            pass
+    assert caught.value.status_code == 408

@@ -1,4 +1,4 @@
-"""`Service`: a request in, the bytes of its response out; the checks and limits that need the model.
+"""`Service`: a request in, the bytes of its response out, with the checks that need the model.
 
 Tokenising, planning and encoding happen in threads, so that the event loop stays free; the model is
 behind `dispatcher`. Texts on the embeddings route are embedded each alone, without a prefix. On the
