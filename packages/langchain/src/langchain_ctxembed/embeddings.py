@@ -1,7 +1,7 @@
 """`ContextualEmbeddings`: ctxembed's embedder behind LangChain's interface.
 
-A flat call means independent texts: no store can be trusted to pass one document a call. Context
-comes in through `embed_contexts`, or through `ContextualVectorStore`.
+The texts of a flat call are embedded independently: no store can be trusted to pass one document
+per call. Context comes in through `embed_contexts`, or through `ContextualVectorStore`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from langchain_core.utils import secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from ctxembed import Embedder, InputError, Settings, to_floats
-from ctxembed.encoding import Array
 from ctxembed.forks import ForkLock
 from ctxembed.settings import (
     DEFAULT_MODEL,
@@ -27,7 +26,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from langchain_ctxembed.precomputed_vectors import Replay
+from langchain_ctxembed.precomputed_vectors import ACTIVE
 
 logger = logging.getLogger(__name__)
 
@@ -141,10 +140,10 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         self._opened.close()
 
     def embed_contexts(self, documents: Sequence[Sequence[str]]) -> list[list[list[float]]]:
-        """Return a vector for every chunk of every document, each embedded with its siblings.
+        """Return one vector per chunk of every document, each embedded with its siblings.
 
         Raises:
-            InputError: names the document, and the chunk where it is one.
+            InputError: names the document, and the chunk where the error is about one.
             BackendError: the model gave no vectors.
         """
         return [to_floats(rows) for rows in self.embedder.embed_documents(documents)]
@@ -155,22 +154,28 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         return [to_floats(rows) for rows in await embedder.aembed_documents(documents)]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector a text, each embedded alone: texts of one call need not belong together.
+        """Return one vector per text, each embedded alone: texts of one call may be unrelated.
 
-        Within a write of `ContextualVectorStore`, the vectors that are due to the store.
+        Within a write of `ContextualVectorStore` these are the vectors that it has computed.
         """
-        due = self._due(texts)
-        if due is not None:
-            return due
-        return _flat(self.embedder.embed_documents([[text] for text in texts]))
+        precomputed = self._precomputed(texts)
+        if precomputed is not None:
+            return precomputed
+        return [
+            to_floats(rows)[0]
+            for rows in self.embedder.embed_documents([[text] for text in texts])
+        ]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Like `embed_documents`, without blocking the event loop."""
-        due = self._due(texts)
-        if due is not None:
-            return due
+        precomputed = self._precomputed(texts)
+        if precomputed is not None:
+            return precomputed
         embedder = await self.aembedder()
-        return _flat(await embedder.aembed_documents([[text] for text in texts]))
+        return [
+            to_floats(rows)[0]
+            for rows in await embedder.aembed_documents([[text] for text in texts])
+        ]
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""
@@ -181,13 +186,13 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         embedder = await self.aembedder()
         return to_floats(await embedder.aembed_queries([text]))[0]
 
-    def _due(self, texts: list[str]) -> list[list[float]] | None:
-        """Return what an active replay holds for the texts; None where they are independent."""
+    def _precomputed(self, texts: list[str]) -> list[list[float]] | None:
+        """Return the vectors that a write has computed for the texts; None outside of a write."""
         if isinstance(texts, str):
             raise InputError("got one string. Hint: embed_query(text), or a list of texts.")
-        replay = Replay.active()
-        if replay is not None:
-            return replay.take(texts, self.settings)
+        active = ACTIVE.get()
+        if active is not None:
+            return active.take(texts, self.settings)
         if len(texts) > 1 and not self._opened.warned:
             self._opened.warned = True
             logger.warning(
@@ -211,7 +216,3 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         key = type(self).model_fields["api_key"].get_default(call_default_factory=True)
         super().__setstate__(state | {"__dict__": state["__dict__"] | {"api_key": key}})
-
-
-def _flat(arrays: list[Array]) -> list[list[float]]:
-    return [row for rows in arrays for row in to_floats(rows)]
