@@ -1,7 +1,7 @@
 """`ContextualEmbedding`: LlamaIndex's embedding model, and the transformation that sees siblings.
 
-LlamaIndex shows an embedding the nodes in one place only, as a transformation. There they are grouped,
-ordered and embedded with their siblings. Its other methods get flat texts, which are independent.
+LlamaIndex shows nodes to an embedding in one place only, as a transformation. There they are grouped,
+ordered and embedded with their siblings. Other methods get flat texts, which are embedded alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from llama_index.core.schema import BaseNode, MetadataMode
 
 from ctxembed import ConfigurationError, Embedder, EmbedError, Settings, to_floats
 from ctxembed.encoding import Array
+from ctxembed.errors import located_errors
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -35,9 +36,9 @@ from ctxembed.settings import (
     Pooling,
 )
 from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
-from llama_index.embeddings.ctxembed.model_input import Reading, read
+from llama_index.embeddings.ctxembed.model_input import ModelInput, model_input
 from llama_index.embeddings.ctxembed.opened import Opened
-from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
+from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 logger = logging.getLogger(__name__)
 
@@ -159,18 +160,15 @@ class ContextualEmbedding(BaseEmbedding):
         """
         if not nodes:
             return nodes
-        readings = self._read(nodes)
+        inputs = self._inputs(nodes)
         embedder = self._open()
         if self.rate_limiter is not None:
-            for _ in readings:
+            for _ in inputs:
                 self.rate_limiter.acquire()
-        with embedding_events(self, [reading.texts for reading in readings]) as end:
-            with _named(readings):
-                arrays = embedder.embed_documents(
-                    [reading.chunks for reading in readings],
-                    progress=bool(kwargs.get("show_progress")),
-                )
-            end(_set_embeddings(readings, arrays))
+        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
+        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
+            rows = embedder.embed_documents(chunks, progress=progress)
+            end(_set_embeddings(inputs, rows))
         return nodes
 
     @dispatcher.span  # LlamaIndex itself sees to that of __call__
@@ -178,31 +176,27 @@ class ContextualEmbedding(BaseEmbedding):
         """Like calling it, without blocking the event loop."""
         if not nodes:
             return nodes
-        readings = await asyncio.to_thread(self._read, nodes)
+        inputs = await asyncio.to_thread(self._inputs, nodes)
         embedder = await asyncio.to_thread(self._open)
         if self.rate_limiter is not None:
-            for _ in readings:
+            for _ in inputs:
                 await self.rate_limiter.async_acquire()
-        with embedding_events(self, [reading.texts for reading in readings]) as end:
-            with _named(readings):
-                arrays = await embedder.aembed_documents(
-                    [reading.chunks for reading in readings],
-                    progress=bool(kwargs.get("show_progress")),
-                )
-            end(await asyncio.to_thread(_set_embeddings, readings, arrays))
+        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
+        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
+            rows = await embedder.aembed_documents(chunks, progress=progress)
+            end(await asyncio.to_thread(_set_embeddings, inputs, rows))
         return nodes
 
     def close(self) -> None:
         """Let go of weights and connections; the next use opens them anew, a call under way fails."""
         self._opened.close()
 
-    def _read(self, nodes: Sequence[BaseNode]) -> list[Reading]:
-        groups = sibling_groups(nodes)
+    def _inputs(self, nodes: Sequence[BaseNode]) -> list[ModelInput]:
+        groups = group_siblings(nodes)
         if self.missing_siblings == "error":
             check_complete(groups)
-        return [
-            read(group, self.metadata_mode, metadata_once=self.metadata_once) for group in groups
-        ]
+        mode, once = self.metadata_mode, self.metadata_once
+        return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
 
     def _open(self) -> Embedder:
         return self._opened.get(self.settings, self._key())
@@ -225,12 +219,14 @@ class ContextualEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._warn_once(texts)
-        return _flat(self._open().embed_documents([[text] for text in texts]))
+        arrays = self._open().embed_documents([[text] for text in texts])
+        return [to_floats(rows)[0] for rows in arrays]
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._warn_once(texts)
         embedder = await asyncio.to_thread(self._open)
-        return _flat(await embedder.aembed_documents([[text] for text in texts]))
+        arrays = await embedder.aembed_documents([[text] for text in texts])
+        return [to_floats(rows)[0] for rows in arrays]
 
     def _warn_once(self, texts: Sequence[str]) -> None:
         if len(texts) > 1 and not self._opened.warned:
@@ -247,32 +243,25 @@ class ContextualEmbedding(BaseEmbedding):
 
 
 def _set_embeddings(
-    readings: Sequence[Reading], arrays: Sequence[Array]
+    inputs: Sequence[ModelInput], arrays: Sequence[Array]
 ) -> list[list[list[float]]]:
-    """Give every node its row, and return the rows a document."""
-    vectors = [reading.rows(array) for reading, array in zip(readings, arrays, strict=True)]
-    for reading, rows in zip(readings, vectors, strict=True):
-        for node, row in zip(reading.nodes, rows, strict=True):
-            node.embedding = row
-    return vectors
+    """Give every node its row, and return the rows of each document."""
+    return [each.set_embeddings(rows) for each, rows in zip(inputs, arrays, strict=True)]
 
 
 @contextmanager
-def _named(readings: Sequence[Reading]) -> Iterator[None]:
-    """Put the source document's id into an error that knows only its position."""
-    try:
-        yield
-    except EmbedError as error:
-        if error.document is not None:
-            reading = readings[error.document]
-            error.key = reading.key or reading.nodes[0].node_id
-            if error.chunk == 0 and reading.header:
-                error.chunk = None
-                error.args = (f"the metadata that its nodes share {error.message}",)
-            elif error.chunk is not None and reading.header:
-                error.chunk -= 1
-        raise
-
-
-def _flat(arrays: Sequence[Array]) -> list[list[float]]:
-    return [row for rows in arrays for row in to_floats(rows)]
+def _located(inputs: Sequence[ModelInput]) -> Iterator[None]:
+    """Let errors name the source document, and count its nodes without the shared metadata."""
+    with located_errors(lambda number: (number, inputs[number].source), "source document"):
+        try:
+            yield
+        except EmbedError as error:
+            if error.document is None or error.chunk is None:
+                raise
+            if not inputs[error.document].shared_metadata:
+                raise
+            if error.chunk:
+                raise error.at(chunk=error.chunk - 1) from error.__cause__
+            raise error.at(
+                f"the metadata that its nodes share {error.message}", chunk=None
+            ) from error.__cause__
