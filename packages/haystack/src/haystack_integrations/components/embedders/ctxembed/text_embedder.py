@@ -169,11 +169,10 @@ class ContextualTextEmbedder(OpensEmbedder):
 
     def _wrapped(self, text: str) -> str:
         if not isinstance(text, str):
-            message = (
+            raise TypeError(
                 f"{type(self).__name__} expects a string, got {type(text).__name__}. "
                 "Documents go to ContextualDocumentEmbedder."
             )
-            raise TypeError(message)
         return self.prefix + text + self.suffix if text.strip() else text
 
     def _result(self, row: Array, usage: dict[str, Any]) -> dict[str, Any]:
