@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from inspect import signature
 from typing import Any, Self
+from uuid import uuid4
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from ctxembed import ConfigurationError
+from ctxembed import ConfigurationError, InputError
 from ctxembed.encoding import Array
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
-from langchain_ctxembed.new_store import Ids, Metadatas, chunks_of, named, plan_new_store
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
@@ -27,6 +28,12 @@ from langchain_ctxembed.write_plan import WritePlan, check_embeddings
 
 ROW_CACHE_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
+
+Metadatas = list[dict[str, Any]] | None
+"""One dictionary per text, or none at all."""
+
+Ids = list[str] | None
+"""One id per text, or none at all; the store makes them up then."""
 
 _WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
@@ -92,8 +99,10 @@ class ContextualVectorStore(VectorStore):
                 and the inner store was not touched.
             ConfigurationError: the store asked for the vectors in another order, or not for all.
         """
-        plan = WritePlan(documents, self._registry, self._ungrouped, self._row_cache)
-        vectors = plan.embed(self._embeddings)
+        plan = WritePlan(
+            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
+        )
+        vectors = plan.embed()
         with vectors.active():
             ids = self.store.add_documents(documents, **kwargs)
         if vectors.left:
@@ -102,8 +111,10 @@ class ContextualVectorStore(VectorStore):
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
-        plan = WritePlan(documents, self._registry, self._ungrouped, self._row_cache)
-        vectors = await plan.aembed(self._embeddings)
+        plan = WritePlan(
+            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
+        )
+        vectors = await plan.aembed()
         with vectors.active():
             ids = await self.store.aadd_documents(documents, **kwargs)
         if vectors.left:
@@ -114,13 +125,13 @@ class ContextualVectorStore(VectorStore):
         self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
         """Like `add_documents`, for texts and their metadata."""
-        return self.add_documents(chunks_of(texts, metadatas), **named(ids), **kwargs)
+        return self.add_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
 
     async def aadd_texts(
         self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
         """Like `add_texts`, without blocking the event loop."""
-        return await self.aadd_documents(chunks_of(texts, metadatas), **named(ids), **kwargs)
+        return await self.aadd_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
 
     @classmethod
     def from_texts(
@@ -139,36 +150,38 @@ class ContextualVectorStore(VectorStore):
 
         `from_documents` takes the same keywords. Those not named here go to `store_cls.from_texts`.
         """
-        new = plan_new_store(
-            texts,
-            embedding,
-            metadatas,
-            ids=ids,
-            store_cls=store_cls,
-            ungrouped=ungrouped,
-            registry=registry,
-            **kwargs,
-        )
-        vectors = new.plan.embed(new.embeddings)
+        embeddings = check_embeddings(embedding, "got")
+        build, options = _build_options(texts, metadatas, ids=ids, store_cls=store_cls, **kwargs)
+        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        vectors = plan.embed()
         with vectors.active(probes=True):
-            store = new.store_cls.from_texts(texts, new.embeddings, **new.options)
-        wrapped = cls(store, new.embeddings, **new.wrapper_options)
+            store = build.from_texts(texts, embeddings, **options)
+        wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if vectors.left:
-            wrapped._take_back(vectors, new.ids)
+            wrapped._take_back(vectors, options.get("ids", []))
         return wrapped
 
     @classmethod
     async def afrom_texts(
-        cls, texts: list[str], embedding: Embeddings, metadatas: Metadatas = None, **kwargs: Any
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: Metadatas = None,
+        *,
+        ungrouped: Ungrouped = "independent",
+        registry: ContextRegistry = REGISTRY,
+        **kwargs: Any,
     ) -> Self:
-        """Like `from_texts`, whose keywords it takes, without blocking the event loop."""
-        new = plan_new_store(texts, embedding, metadatas, **kwargs)
-        vectors = await new.plan.aembed(new.embeddings)
+        """Like `from_texts`, with the same keywords, without blocking the event loop."""
+        embeddings = check_embeddings(embedding, "got")
+        build, options = _build_options(texts, metadatas, **kwargs)
+        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        vectors = await plan.aembed()
         with vectors.active(probes=True):
-            store = await new.store_cls.afrom_texts(texts, new.embeddings, **new.options)
-        wrapped = cls(store, new.embeddings, **new.wrapper_options)
+            store = await build.afrom_texts(texts, embeddings, **options)
+        wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
         if vectors.left:
-            await wrapped._atake_back(vectors, new.ids)
+            await wrapped._atake_back(vectors, options.get("ids", []))
         return wrapped
 
     delete = _Forwarded()
@@ -213,6 +226,47 @@ class ContextualVectorStore(VectorStore):
         except Exception as error:
             raise vectors.leftover(deleted=False) from error
         raise vectors.leftover(deleted=deleted)
+
+
+def _chunks(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
+    if isinstance(texts, str):
+        raise InputError("got one string. Hint: a list of texts.")
+    texts = list(texts)
+    metadatas = metadatas or [{} for _ in texts]
+    if len(metadatas) != len(texts):
+        raise InputError(
+            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
+        )
+    return [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(texts, metadatas, strict=True)
+    ]
+
+
+def _build_options(
+    texts: list[str],
+    metadatas: Metadatas,
+    *,
+    ids: Ids = None,
+    store_cls: type[VectorStore] | None = None,
+    **options: Any,
+) -> tuple[type[VectorStore], dict[str, Any]]:
+    """Return the class of a store to build, and the keywords of its `from_texts`.
+
+    Every chunk gets an id, so that what is written can be found again and taken back. No ids are made
+    up for a store whose builder does not name `ids`: it might pass them to what does not take them.
+    """
+    if store_cls is None:
+        raise ConfigurationError(
+            "which store is to be built? Hint: store_cls=Chroma, InMemoryVectorStore, ..."
+        )
+    if ids or "ids" in signature(store_cls.from_texts).parameters:
+        ids = [id_ or str(uuid4()) for id_ in ids or [""] * len(texts)]
+    return store_cls, {"metadatas": metadatas} | _named(ids) | options
+
+
+def _named(ids: Ids) -> dict[str, list[str]]:
+    return {"ids": ids} if ids else {}
 
 
 def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:

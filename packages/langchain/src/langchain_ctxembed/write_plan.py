@@ -21,7 +21,7 @@ from langchain_ctxembed.siblings import Ungrouped, group_siblings, source_name
 class WritePlan:
     """The chunks of one call, and the documents whose rows they need.
 
-    `row_cache` has the rows of documents that came in several calls. The rows of every document of
+    `row_cache` has rows of documents whose chunks come in several calls. The rows of a document of
     which this call holds only a part are added to it: more of its chunks will come.
 
     Raises:
@@ -31,11 +31,13 @@ class WritePlan:
     def __init__(
         self,
         chunks: Sequence[Document],
+        embeddings: ContextualEmbeddings,
         registry: ContextRegistry,
         ungrouped: Ungrouped,
         row_cache: LruCache[Array] | None = None,
     ) -> None:
         self._chunks = chunks
+        self._embeddings = embeddings
         self._siblings = group_siblings(chunks, registry, ungrouped)
         self._row_cache = LruCache(0) if row_cache is None else row_cache
         documents = self._siblings.documents
@@ -45,22 +47,22 @@ class WritePlan:
         self._missing = [n for n in range(len(documents)) if n not in self._rows]
         self._to_embed = [documents[number] for number in self._missing]
 
-    def embed(self, embeddings: ContextualEmbeddings) -> PrecomputedVectors:
+    def embed(self) -> PrecomputedVectors:
         """Embed the documents whose rows are missing, and return the vectors of the chunks.
 
         Raises:
             EmbedError: `document` counts the chunks of the call, and `key` is the source.
         """
         with located_errors(self._locate, "chunk"):
-            arrays = embeddings.embedder.embed_documents(self._to_embed)
-        return self._vectors(arrays, embeddings)
+            arrays = self._embeddings.embedder.embed_documents(self._to_embed)
+        return self._vectors(arrays)
 
-    async def aembed(self, embeddings: ContextualEmbeddings) -> PrecomputedVectors:
+    async def aembed(self) -> PrecomputedVectors:
         """Like `embed`, without blocking the event loop."""
-        embedder = await embeddings.aembedder()
+        embedder = await self._embeddings.aembedder()
         with located_errors(self._locate, "chunk"):
             arrays = await embedder.aembed_documents(self._to_embed)
-        return self._vectors(arrays, embeddings)
+        return self._vectors(arrays)
 
     def _locate(self, document: int) -> tuple[int, str | None]:
         """Return the number and the source of the first chunk of a document that was embedded."""
@@ -68,15 +70,13 @@ class WritePlan:
         first = documents.index(self._missing[document])
         return first, source_name(self._chunks[first])
 
-    def _vectors(
-        self, arrays: Sequence[Array], embeddings: ContextualEmbeddings
-    ) -> PrecomputedVectors:
+    def _vectors(self, arrays: Sequence[Array]) -> PrecomputedVectors:
         self._rows |= zip(self._missing, arrays, strict=True)
         for number, key in self._cache_keys.items():
             self._row_cache.put(key, self._rows[number], self._rows[number].nbytes)
         rows = [self._rows[number][index] for number, index in self._siblings.positions]
         texts = [chunk.page_content for chunk in self._chunks]
-        return PrecomputedVectors(texts, rows, embeddings.settings)
+        return PrecomputedVectors(texts, rows, self._embeddings.settings)
 
 
 def check_embeddings(embeddings: object, subject: str) -> ContextualEmbeddings:
