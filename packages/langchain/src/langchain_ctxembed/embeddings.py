@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from langchain_core.embeddings import Embeddings
@@ -105,7 +106,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         """Refuse settings that no model could take."""
         _ = self.settings
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         """What the embedder is opened with."""
         return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
@@ -205,13 +206,14 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     def __copy__(self) -> Self:
         copied = super().__copy__()
         copied._opened = _Opened()  # noqa: SLF001 - its own class
+        vars(copied).pop("settings", None)  # model_copy(update=...) changes fields of the copy
         return copied
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        values = state["__dict__"] | {"api_key": None}
+        values = {name: state["__dict__"][name] for name in type(self).model_fields}
         given = state["__pydantic_fields_set__"] - {"api_key"}
-        return state | {"__dict__": values, "__pydantic_fields_set__": given}
+        return state | {"__dict__": values | {"api_key": None}, "__pydantic_fields_set__": given}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         key = type(self).model_fields["api_key"].get_default(call_default_factory=True)
