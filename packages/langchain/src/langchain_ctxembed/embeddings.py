@@ -66,12 +66,12 @@ class _Opened:
 class ContextualEmbeddings(BaseModel, Embeddings):
     """Embeds texts, queries and whole documents; its fields are `ctxembed.Settings`.
 
-    Light to make: weights load on first use, and are shared by all that ask for the same. May be
-    used from many threads and tasks, copied and pickled. A copy opens its own embedder, to be closed
-    by itself. A pickle holds no key: the process that reads it takes the one of its own environment.
+    Making one is cheap: weights are loaded on first use, and are shared by all embedders that ask
+    for the same. It may be used from many threads and tasks, copied and pickled. A copy opens its
+    own embedder, and is closed by itself. A pickle holds no key: the process that reads it takes
+    the key of its own environment.
 
-    Vectors have length 1 unless `normalize=False`, so that a store ranks right by cosine, dot
-    product and L2 alike.
+    Vectors have length 1 unless `normalize=False`, so that cosine, dot product and L2 rank alike.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -197,8 +197,8 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         if len(texts) > 1 and not self._opened.warned:
             self._opened.warned = True
             logger.warning(
-                "embed_documents got %d texts and embeds each alone, without context. Hint: wrap the "
-                "store in ContextualVectorStore, or call embed_contexts. (Said once.)",
+                "embed_documents got %d texts and embeds each alone, without context. Hint: wrap "
+                "the store in ContextualVectorStore, or call embed_contexts. (Said once.)",
                 len(texts),
             )
         return None

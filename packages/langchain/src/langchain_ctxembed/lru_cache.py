@@ -4,6 +4,7 @@ The caller says how large a value is. What the values mean is not known here.
 """
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 from ctxembed.forks import ForkLock
@@ -17,12 +18,12 @@ _ENTRY_BYTES = 320
 class LruCache(Generic[V]):
     """A mapping of at most `max_bytes`, which forgets the value that was used longest ago.
 
-    `max_bytes` may be changed at any time, and holds from the next `put` on. With `keep_newest` the
-    value that was put last stays, however large it is. A copy is the same mapping; a pickle holds no
-    values.
+    `max_bytes` may be changed at any time, and holds from the next `put` on. With `keep_newest`
+    the value that was put last stays, however large it is. A copy is the same mapping; a pickle
+    holds no values.
     """
 
-    def __init__(self, max_bytes: int, keep_newest: bool = False) -> None:  # noqa: FBT001, FBT002 - as a pickle gives it
+    def __init__(self, max_bytes: int, *, keep_newest: bool = False) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
         """The bytes in use."""
@@ -61,4 +62,4 @@ class LruCache(Generic[V]):
         return self
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return type(self), (self.max_bytes, self._keep_newest)
+        return partial(type(self), self.max_bytes, keep_newest=self._keep_newest), ()

@@ -30,8 +30,8 @@ def context_key(document: Document) -> str:
     """Return a UUID from a chunk's text and metadata, for `index(key_encoder=context_key)`.
 
     The metadata has a hash of all siblings and the chunk's place among them. Any change in a
-    document therefore gives all of its chunks new keys, and a repeated chunk has a key of its own. It
-    is a UUID because some stores take no other id.
+    document therefore gives all of its chunks new keys, and a repeated chunk has a key of its own.
+    It is a UUID because some stores take no other id.
 
     Raises:
         InputError: the metadata has values that JSON does not know.
@@ -48,5 +48,5 @@ def context_key(document: Document) -> str:
 
 
 def first_name(*values: object) -> str | None:
-    """Return the first of the values that names something, as text: it is neither None nor empty."""
+    """Return the first value that is neither None nor empty, as text; None where there is none."""
     return next((str(value) for value in values if value not in (None, "")), None)

@@ -1,9 +1,9 @@
 """`PrecomputedVectors`: the rows of a write, handed to the store as it asks for them.
 
-A store calls `embed_documents` with texts and nothing else, in slices of its own. While precomputed
-vectors are active (a context variable, which follows into tasks and the loop's executor),
-`ContextualEmbeddings` answers with them. Every text is compared with the next one: a store that asks
-in another order gets its error here.
+A store calls `embed_documents` with texts and nothing else, in slices of its own. While
+precomputed vectors are active (a context variable, which follows into tasks and the loop's
+executor), `ContextualEmbeddings` answers with them. Every text is compared with the next one: a
+store that asks in another order gets its error here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -80,8 +80,8 @@ class PrecomputedVectors:
         """Return the error for a write that ended before all rows were taken."""
         rows = "were deleted again" if deleted else "couldn't be deleted: do it by hand"
         return ConfigurationError(
-            f"the store asked for {self._total - self.left} of {self._total} vectors: it drops texts, "
-            f"or embeds in threads of its own. The rows that it wrote {rows}. "
+            f"the store asked for {self._total - self.left} of {self._total} vectors: it drops "
+            f"texts, or embeds in threads of its own. The rows that it wrote {rows}. "
             "Hint: this store can't be wrapped, take another."
         )
 

@@ -53,9 +53,9 @@ def stamp_context(
 ) -> list[Document]:
     """Return the chunks of one document, in order, with their context in the metadata.
 
-    This is for chunks that were made, or changed, without `ContextualTextSplitter`. The siblings are
-    registered, so that a store may be handed the chunks in slices. A source id that a chunk already
-    has stays.
+    This is for chunks that were made, or changed, without `ContextualTextSplitter`. The siblings
+    are registered, so that a store may be handed the chunks in slices. A source id that a chunk
+    already has stays.
 
     Raises:
         InputError: a chunk has a `context_id` of another kind, which would be lost.
@@ -143,8 +143,8 @@ def _whole(
 ) -> list[str]:
     """Return the texts of all siblings: as registered, or from the call where it has them all.
 
-    A whole document that differs from what was registered is refused too. Its chunks carry the id of
-    other siblings, and `index()` would keep them by that id when they are stale.
+    A whole document that differs from what was registered is refused too. Its chunks carry the id
+    of other siblings, and `index()` would keep them by that id when they are stale.
     """
     context, size = key
     texts = {index: chunks[number].page_content for index, number in members.items()}
@@ -154,8 +154,8 @@ def _whole(
         if len(texts) == size:
             return [texts[index] for index in range(size)]
         raise InputError(
-            f"the call has {len(texts)} of the {size} chunks of its document, and the others are not "
-            "known here. Hint: add the document whole, split it in this process, or raise the "
+            f"the call has {len(texts)} of the {size} chunks of its document, and the others are "
+            "not known here. Hint: add the document whole, split it in this process, or raise the "
             "max_bytes of the registry.",
             document=first,
             key=source_name(chunks[first]),

@@ -95,8 +95,8 @@ class ContextualVectorStore(VectorStore):
         """Add chunks, each with the vector that it has among its siblings; return their ids.
 
         Raises:
-            EmbedError: siblings are not known, or chunks cannot be embedded. Its `key` is the source,
-                and the inner store was not touched.
+            EmbedError: siblings are not known, or chunks cannot be embedded. Its `key` is the
+                source, and the inner store was not touched.
             ConfigurationError: the store asked for the vectors in another order, or not for all.
         """
         plan = WritePlan(
@@ -253,8 +253,9 @@ def _build_options(
 ) -> tuple[type[VectorStore], dict[str, Any]]:
     """Return the class of a store to build, and the keywords of its `from_texts`.
 
-    Every chunk gets an id, so that what is written can be found again and taken back. No ids are made
-    up for a store whose builder does not name `ids`: it might pass them to what does not take them.
+    Every chunk gets an id, so that what is written can be found again and taken back. No ids are
+    made up for a store whose builder does not name `ids`: it might pass them on to something that
+    does not take them.
     """
     if store_cls is None:
         raise ConfigurationError(
@@ -270,7 +271,7 @@ def _named(ids: Ids) -> dict[str, list[str]]:
 
 
 def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:
-    """Return the ids of a write: as the store told them, else the caller's if each chunk has one."""
+    """Return the ids of a write: those of the store, else the caller's if each chunk has one."""
     if isinstance(ids, list) and ids:
         return ids
     given = options.get("ids") or [document.id for document in documents]

@@ -1,7 +1,8 @@
 """`ContextualEmbedding`: LlamaIndex's embedding model, and the transformation that sees siblings.
 
-LlamaIndex shows nodes to an embedding in one place only, as a transformation. There they are grouped,
-ordered and embedded with their siblings. Other methods get flat texts, which are embedded alone.
+LlamaIndex shows nodes to an embedding in one place only, as a transformation. There they are
+grouped, ordered and embedded with their siblings. Other methods get flat texts, which are embedded
+alone.
 """
 
 from __future__ import annotations
@@ -55,13 +56,14 @@ class ContextualEmbedding(BaseEmbedding):
         metadata_mode: Which metadata the model reads before a node's text.
         metadata_once: Metadata that all nodes of a document share is read once, as a chunk of its
             own in front, and not before every text.
-        missing_siblings: Nodes whose neighbours are not in the call are an "error", or "ignore" embeds
-            those that are.
-        api_key: For a remote API, where it goes before the environment's. It is left out of `to_dict`
-            and of pickles: worker processes take the key from their environment.
+        missing_siblings: Nodes whose neighbours are not in the call are an "error"; "ignore"
+            embeds the nodes that are there.
+        api_key: For a remote API, where it goes before the environment's. It is left out of
+            `to_dict` and of pickles: worker processes take the key from their environment.
 
-    Light to make: weights load on first use and are shared by all that ask for the same. May be used
-    from many threads and tasks. Vectors have length 1 unless `normalize=False`.
+    Making one is cheap: weights are loaded on first use, and are shared by all embedders that ask
+    for the same. It may be used from many threads and tasks. Vectors have length 1 unless
+    `normalize=False`.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
@@ -107,8 +109,8 @@ class ContextualEmbedding(BaseEmbedding):
     def _refuse_cache(cls, cache: object) -> object:
         if cache is not None:
             raise ConfigurationError(
-                "embeddings_cache finds vectors by a text alone, and a contextual vector depends on its "
-                "siblings too. Hint: leave it out; an IngestionPipeline's own cache works."
+                "embeddings_cache finds vectors by a text alone, and a contextual vector depends "
+                "on its siblings too. Hint: leave it out; an IngestionPipeline's own cache works."
             )
         return cache
 
@@ -134,13 +136,16 @@ class ContextualEmbedding(BaseEmbedding):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes a vector: of the weights in memory, else of those on disk."""
+        """Hash of everything that changes a vector.
+
+        It is that of the weights in memory, where they are loaded, else of the files on disk.
+        """
         settings = self.settings
         embedder = self._opened.find(settings, self._key())
         return settings.fingerprint() if embedder is None else embedder.fingerprint
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return every setting and the fingerprint, which sees files that changed under one name."""
+        """Return every setting, and the fingerprint, which also covers the files of a model."""
         return super().to_dict(**kwargs) | {"fingerprint": self.fingerprint}
 
     @classmethod
@@ -155,7 +160,7 @@ class ContextualEmbedding(BaseEmbedding):
         Keyword arguments are what an index was called with; `show_progress` draws a bar.
 
         Raises:
-            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            InputError: nodes that cannot be embedded; `key` is the source document's id.
             BackendError: the model gave no vectors.
         """
         if not nodes:
@@ -188,7 +193,7 @@ class ContextualEmbedding(BaseEmbedding):
         return nodes
 
     def close(self) -> None:
-        """Let go of weights and connections; the next use opens them anew, a call under way fails."""
+        """Let go of weights and connections; a call under way fails, the next opens them again."""
         self._opened.close()
 
     def _inputs(self, nodes: Sequence[BaseNode]) -> list[ModelInput]:
@@ -232,13 +237,17 @@ class ContextualEmbedding(BaseEmbedding):
         if len(texts) > 1 and not self._opened.warned:
             self._opened.warned = True
             logger.warning(
-                "%d texts came without their documents and are embedded each alone, without context. "
-                "Hint: put this embedding last among the transformations too. (Said once.)",
+                "%d texts came without their documents and are embedded each alone, without "
+                "context. Hint: put this embedding last among the transformations too. "
+                "(Said once.)",
                 len(texts),
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the key. A copy is asked: LlamaIndex deletes what can't be pickled where it is."""
+        """Leave out the key.
+
+        The state is that of a copy, because LlamaIndex deletes from it what cannot be pickled.
+        """
         return BaseEmbedding.__getstate__(self.model_copy(update={"api_key": None}))
 
 

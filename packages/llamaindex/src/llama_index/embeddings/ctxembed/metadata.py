@@ -1,7 +1,7 @@
 """The stamp: what a node parser writes into a node's metadata about its siblings.
 
-LlamaIndex's caches and hashes see text and metadata, never the siblings. Three keys put the siblings
-there; neither the embedding model nor the LLM reads these keys.
+LlamaIndex's caches and hashes see text and metadata, never the siblings. Three keys put the
+siblings there; neither the embedding model nor the LLM reads these keys.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def remove_stamp(node: BaseNode) -> None:
 
 
 def stamp(members: Sequence[BaseNode], *origin: str) -> None:
-    """Write the hash of all siblings and of their origin into each, with its place and their number.
+    """Write into each sibling the hash of all and of their origin, its place, and their number.
 
     The hash covers what may be read of them too: caches do not see which metadata is excluded.
     """

@@ -14,7 +14,7 @@ from llama_index.embeddings.ctxembed.siblings import Siblings
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One document as the model reads it: shared metadata or an empty string, and one text per node.
+    """One document as the model reads it: shared metadata, if any, and one text per node.
 
     `source` is the id of the source document; for a node without any, its own.
     """

@@ -17,8 +17,8 @@ from llama_index.embeddings.ctxembed.siblings import group_siblings
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
 DEFAULT_CHUNK_SIZE = 96
-"""Tokens, as `SentenceSplitter` counts them. A chunk's context is what fits into the window beside it:
-the 256 tokens of `minilm` hold two chunks of 96 or one of 200; a chunk of 1024 is refused."""
+"""Tokens, as `SentenceSplitter` counts them. Chunks are context where they share a window: the 256
+tokens of `minilm` hold two chunks of 96 or one of 200; a chunk of 1024 is refused."""
 
 
 def _sentences() -> NodeParser:
@@ -30,13 +30,14 @@ class ContextualNodeParser(NodeParser):
     """Splits with another parser, and stamps every node with its siblings' hash, place and number.
 
     The stamp is metadata that neither the embedding model nor the LLM reads. With it an ingestion
-    cache cannot answer with vectors of another grouping, shuffled nodes are put in order, and missing
-    siblings are noticed.
+    cache cannot answer with vectors of another grouping, shuffled nodes are put in order, and
+    missing siblings are noticed.
 
     Attributes:
         inner: The parser that splits; settings for it are set on it. The default is a
-            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the model's
-            window to be each other's context. Take larger ones for a model with a long window.
+            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the
+            model's window to be each other's context. Take larger ones for a model with a long
+            window.
         embed_model: Where given, nodes are embedded too, in one step with splitting.
     """
 
@@ -83,7 +84,7 @@ class ContextualNodeParser(NodeParser):
         Further keyword arguments are what an index was called with, and are not passed on.
 
         Raises:
-            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            InputError: nodes that cannot be embedded; `key` is the source document's id.
             BackendError: the model gave no vectors.
         """
         nodes = self._split(documents, show_progress=show_progress)
@@ -131,19 +132,19 @@ class ContextualNodeParser(NodeParser):
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to go without `inner`, in whose place another process would take the default.
 
-        A copy is asked: LlamaIndex deletes what can't be pickled where it is.
+        The state is that of a copy, because LlamaIndex deletes from it what cannot be pickled.
         """
         state = NodeParser.__getstate__(self.model_copy())
         if "inner" not in state["__dict__"]:
             raise ConfigurationError(
-                f"inner ({type(self.inner).__name__}) can't be pickled, and worker processes need it. "
-                "Hint: define it at the top level of a module."
+                f"inner ({type(self.inner).__name__}) can't be pickled, and worker processes "
+                "need it. Hint: define it at the top level of a module."
             )
         return state
 
 
 def _check(documents: Sequence[BaseNode]) -> None:
-    """Refuse two documents with one id, whose nodes LlamaIndex mixes up, and metadata keys in use."""
+    """Refuse keys in use, and two documents with one id: LlamaIndex mixes up their nodes."""
     seen: set[str] = set()
     for document in documents:
         check_unclaimed(document)

@@ -13,8 +13,8 @@ from ctxembed import InputError, group
 from llama_index.embeddings.ctxembed.metadata import CONTEXT_INDEX, read_stamp
 
 _WHOLE = (
-    "Hint: give all nodes of a document in one call; with num_workers, give documents and not nodes; "
-    'or set missing_siblings="ignore" to embed those that are here.'
+    "Hint: give all nodes of a document in one call; with num_workers, give documents and not "
+    'nodes; or set missing_siblings="ignore" to embed those that are here.'
 )
 
 
@@ -96,7 +96,7 @@ def _parents(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[str]:
 
 
 def _in_order(members: list[BaseNode], by_id: Mapping[str, BaseNode]) -> list[BaseNode]:
-    """Return siblings by stamped place, else along PREVIOUS links, else by offset, else as given."""
+    """Return siblings by stamped place, else by links, else by offset, else as given."""
     if read_stamp(members[0]):
         return sorted(members, key=lambda node: node.metadata[CONTEXT_INDEX])
     offsets = [_offsets(node, by_id) for node in members]
@@ -107,7 +107,7 @@ def _in_order(members: list[BaseNode], by_id: Mapping[str, BaseNode]) -> list[Ba
 
 
 def _offsets(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[int]:
-    """Return the offset of each parent and of the node, outermost first; empty where one is unknown.
+    """Return the offsets of the parents and the node, outermost first; empty where one is unknown.
 
     A parser of hierarchies counts from the start of the parent, not of the document.
     """

@@ -146,13 +146,15 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
         :param source_key: The meta field that names the source of a chunk.
         :param order_key:
-            The meta field that counts the chunks of a source from 0; `None` takes them as they come.
+            The meta field that counts the chunks of a source from 0; `None` takes them as they
+            come.
         :param missing_group:
             A document without a source stands alone (`"single"`) or is an `"error"`.
         :param meta_fields_to_embed: Meta fields to embed before the content.
         :param embedding_separator: Put between the meta fields and the content.
         :param meta_once:
-            Put the meta fields before the first chunk of a source only, where its siblings see them.
+            Put the meta fields before the first chunk of a source only, where its siblings see
+            them.
         :param prefix: Put before every text.
         :param suffix: Put after every text.
         :param progress_bar: Show the progress of a run.
@@ -160,7 +162,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             Raise what keeps a source from being embedded. If `False`, its documents come back
             without an embedding and are listed in `meta["failed"]`.
         :raises ConfigurationError:
-            The settings name something unknown, or what doesn't go together.
+            The settings name something unknown, or do not go together.
         """
         self._take(locals())
         check_grouping(source_key, order_key, missing_group)
@@ -217,7 +219,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             - `documents`: New documents with embeddings, in the order of the input.
             - `meta`: `model`; `usage`, which counts runs of this component that overlap together;
               and `failed`, where `raise_on_failure` is off.
-        :raises InputError: Documents that can't be embedded as they are; `.key` is the source.
+        :raises InputError: Documents that cannot be embedded as they are; `.key` is the source.
         :raises BackendError: The model gave no vectors.
         """
         groups, chunks = self._plan(documents)

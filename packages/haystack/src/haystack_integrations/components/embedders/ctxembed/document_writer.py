@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ContextualDocumentWriter`: replaces the chunks of a source, and leaves nothing stale behind.
 
-When a source changes, its chunks get other ids, or keep them with the vectors of a former text. Every
-duplicate policy of a store then leaves stale vectors or orphans.
+When a source changes, its chunks get other ids, or keep them with the vectors of a former text.
+Every duplicate policy of a store then leaves stale vectors or orphans.
 """
 
 import asyncio
@@ -34,12 +34,13 @@ _SOURCES_PER_FILTER = 500
 
 @component
 class ContextualDocumentWriter:
-    """Writes the chunks of whole sources, and deletes what the store still has of their former chunks.
+    """Writes the chunks of whole sources, and deletes their former chunks from the store.
 
     A call is checked first: every chunk has its embedding, and the chunks of a source count from 0
-    without gaps. Then the chunks are written, and the rows of the same sources that are not in the call
-    are deleted. A write that fails leaves the former rows; running again repairs. Documents without a
-    source are written by their id. A source that has no chunks left has to be deleted by hand.
+    without gaps. Then the chunks are written, and the rows of the same sources that are not in the
+    call are deleted. A write that fails leaves the former rows; running again repairs. Documents
+    without a source are written by their id. A source that has no chunks left has to be deleted by
+    hand.
 
     ### Usage example
 
@@ -72,17 +73,18 @@ class ContextualDocumentWriter:
 
         :param document_store: The store; it has to filter and delete, unless `partial="append"`.
         :param source_key:
-            The meta field that names the source of a chunk. Take one that stays when the source changes:
-            a path, or the `source_id` of documents with ids of their own.
+            The meta field that names the source of a chunk. Take one that stays when the source
+            changes: a path, or the `source_id` of documents with ids of their own.
         :param order_key:
-            The meta field that counts the chunks of a source from 0. `None` goes without that check.
+            The meta field that counts the chunks of a source from 0. `None` goes without that
+            check.
         :param missing_group:
             A document without a source is written by its id (`"single"`) or is an `"error"`.
         :param partial:
-            A source without some of its chunks is an `"error"`. `"append"` writes what is there, checks
-            no order and deletes nothing.
+            A source without some of its chunks is an `"error"`. `"append"` writes what is there,
+            checks no order and deletes nothing.
         :raises ConfigurationError:
-            The store can't filter or delete, or a setting names something unknown.
+            The store cannot filter or delete, or a setting names something unknown.
         """
         check_grouping(source_key, order_key, missing_group)
         check_choice("partial", partial, get_args(Partial))
@@ -114,10 +116,10 @@ class ContextualDocumentWriter:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Deserialize the component from a dictionary.
+        """Deserialize the writer, and the document store with it.
 
         :param data: Dictionary that `to_dict` gave.
-        :returns: The component.
+        :returns: The writer.
         """
         return default_from_dict(cls, data)
 
@@ -133,7 +135,7 @@ class ContextualDocumentWriter:
         :raises InputError:
             A chunk without embedding, an id that is there twice, or a source with gaps; nothing was
             changed.
-        :raises ConfigurationError: The store can't filter or delete.
+        :raises ConfigurationError: The store cannot filter or delete.
         """
         keys = self._check(documents)
         if not documents:
@@ -154,7 +156,9 @@ class ContextualDocumentWriter:
 
     @component.output_types(documents_written=int, documents_deleted=int)
     async def run_async(self, documents: list[Document]) -> dict[str, int]:
-        """Like `run`, without blocking the event loop; a store without async methods works in a thread.
+        """Like `run`, without blocking the event loop.
+
+        A store without async methods works in a thread.
 
         :param documents: Documents with embeddings; all chunks of a source in one call.
         :returns: What `run` returns.
@@ -207,8 +211,8 @@ class ContextualDocumentWriter:
             if siblings.problem is not None:
                 raise InputError(
                     f"{siblings.problem}, so this is not the whole source and nothing was written. "
-                    'Hint: give all its chunks in one call; partial="append" adds to what the store '
-                    "has.",
+                    'Hint: give all its chunks in one call; partial="append" adds to what the '
+                    "store has.",
                     key=siblings.source,
                 )
         if whole:
@@ -240,9 +244,9 @@ class ContextualDocumentWriter:
 
     def _unable(self, method: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{type(self.document_store).__name__} has no working {method}, so the former rows of a "
-            'source cannot be found and deleted. Hint: partial="append" only writes; delete the '
-            "former rows with the store's own client before."
+            f"{type(self.document_store).__name__} has no working {method}, so the former rows "
+            'of a source cannot be found and deleted. Hint: partial="append" only writes; delete '
+            "the former rows with the store's own client before."
         )
 
 
@@ -251,17 +255,17 @@ def _check_rows(documents: Sequence[Document], source_key: str) -> None:
         if not document.embedding:
             raise InputError(
                 f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
-                "ContextualDocumentEmbedder before the writer; sources that it failed on have to be "
-                "taken out whole.",
+                "ContextualDocumentEmbedder before the writer; sources that it failed on have to "
+                "be taken out whole.",
                 key=_source(document, source_key),
             )
     counts = Counter(document.id for document in documents)
     for document in documents:
         if counts[document.id] > 1:
             raise InputError(
-                f"{counts[document.id]} documents have the id {document.id!r}, and a store keeps one "
-                "of them; nothing was written. Hint: equal chunks get ids of their own from split_id "
-                "in meta.",
+                f"{counts[document.id]} documents have the id {document.id!r}, and a store keeps "
+                "one of them; nothing was written. Hint: equal chunks get ids of their own from "
+                "split_id in meta.",
                 key=_source(document, source_key),
             )
 

@@ -41,8 +41,9 @@ def report_unnamed(
     names = sorted({name for d in documents for name in d.meta if isinstance(name, str)})
     nearest = get_close_matches(source_key, names, n=1, cutoff=_MUCH_ALIKE)
     logger.warning(
-        "None of {count} documents has the source_key {source_key} in its meta, so each stands alone: "
-        "it gets no context from others, and no former rows of its source are replaced. {hint}",
+        "None of {count} documents has the source_key {source_key} in its meta, so each stands "
+        "alone: it gets no context from others, and no former rows of its source are replaced. "
+        "{hint}",
         count=len(documents),
         source_key=repr(source_key),
         hint=f"Its meta has {nearest[0]!r}: is that meant?"
@@ -57,10 +58,10 @@ def report_gaps(groups: Sequence[Siblings]) -> None:
     found = [siblings for siblings in groups if siblings.problem]
     if found:
         logger.warning(
-            "The chunks of {count} of {total} sources do not count from 0 without gaps; the first is "
-            "{source}: {problem}. A chunk that is not in the call gives no context to the others. The "
-            "likely cause is a source cut over two calls, a filter before the embedder, a source given "
-            "twice, or a source_key that the chunks do not have.",
+            "The chunks of {count} of {total} sources do not count from 0 without gaps; the "
+            "first is {source}: {problem}. A chunk that is not in the call gives no context to "
+            "the others. The likely cause is a source cut over two calls, a filter before the "
+            "embedder, a source given twice, or a source_key that the chunks do not have.",
             count=len(found),
             total=len(groups),
             source=repr(found[0].source),

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which documents are siblings, in which order, and what of each is embedded.
 
-Siblings are the chunks of one source. The functions here are pure, and shared by the embedder and the
-writer. A document is known by its position in the call: equal texts and equal ids never collapse.
+Siblings are the chunks of one source. The functions here are pure, and shared by the embedder and
+the writer. A document is known by its position in the call: equal texts and equal ids never
+collapse.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,10 +23,10 @@ MissingGroup = Literal["single", "error"]
 class Siblings:
     """The chunks of one source, as positions in the call, in the order of the source.
 
-    `key` is the value of the source key, None for a document that stands alone. `source` is the name
-    that errors and logs use: the key as text, or the id of the document. `problem` says what is wrong
-    with the places of the chunks, None where they run from 0 without gaps. With an `error` the chunks
-    cannot be put together at all.
+    `key` is the value of the source key, None for a document that stands alone. `source` is the
+    name that errors and logs use: the key as text, or the id of the document. `problem` says what
+    is wrong with the places of the chunks, None where they run from 0 without gaps. With an
+    `error` the chunks cannot be put together at all.
     """
 
     key: str | int | None
@@ -64,8 +65,8 @@ def group_siblings(
 ) -> list[Siblings]:
     """Return the siblings among documents, first seen first; an error where there can be none.
 
-    That is where the source is not named by text or a whole number, where places cannot be compared,
-    or, with `missing_group="error"`, where a document names no source.
+    That is where the source is not named by text or a whole number, where places cannot be
+    compared, or, with `missing_group="error"`, where a document names no source.
     """
     errors = [_key_error(document, source_key, missing_group) for document in documents]
     keys = [
@@ -119,8 +120,8 @@ def _key_error(
     if key is None or (isinstance(key, str | int) and not isinstance(key, bool)):
         return None
     return InputError(
-        f"meta[{source_key!r}] is a {type(key).__name__}. Hint: name a source by a string or a whole "
-        "number.",
+        f"meta[{source_key!r}] is a {type(key).__name__}. Hint: name a source by a string or a "
+        "whole number.",
         key=document.id,
     )
 

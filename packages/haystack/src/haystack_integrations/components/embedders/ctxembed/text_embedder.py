@@ -113,7 +113,7 @@ class ContextualTextEmbedder(OpensEmbedder):
         :param prefix: Put before the text.
         :param suffix: Put after the text.
         :raises ConfigurationError:
-            The settings name something unknown, or what doesn't go together.
+            The settings name something unknown, or do not go together.
         """
         self._take(locals())
         self.prefix = prefix
