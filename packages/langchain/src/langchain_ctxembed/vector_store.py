@@ -5,8 +5,6 @@ documents are embedded whole (`write_plan`), and the store is handed their vecto
 (`precomputed_vectors`). Searching and deleting is left to the store.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from inspect import signature
@@ -45,7 +43,7 @@ class _Forwarded:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: ContextualVectorStore | None, owner: type) -> Any:  # noqa: ANN401
+    def __get__(self, instance: "ContextualVectorStore | None", owner: type) -> Any:  # noqa: ANN401
         return self if instance is None else getattr(instance.store, self._name)
 
 

@@ -5,8 +5,6 @@ grouped, ordered and embedded with their siblings. Other methods get flat texts,
 alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
