@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from semantic_text_splitter import TextSplitter
 
+from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import ConfigurationError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import Settings
-from ctxembed.windows import TokenizedChunk
 
 Count = Callable[[str], int]
 """Tells how many tokens a text has."""
