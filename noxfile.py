@@ -12,12 +12,15 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False  # a session says that it was skipped
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "core", "tests"]
 
 CORE, *ADAPTERS = PACKAGES = [
     f"packages/{name}" for name in ("core", "langchain", "llamaindex", "haystack")
 ]
+# Named once, in the classifiers: only what the tests ran on.
+PYTHONS = nox.project.python_versions(nox.project.load_toml(f"{CORE}/pyproject.toml"))
 EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,cli,server,demo]")
 EVERY_ADAPTER = ["--group", "frameworks"]
 EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
@@ -70,6 +73,7 @@ def types(session: nox.Session) -> None:
     """The four packages pass mypy strict, beside the libraries that they use."""
     install(session, "--group", "types", "--group", "tests", *EVERY_EXTRA, *EVERY_ADAPTER)
     session.run("mypy")
+    session.run("mypy", "tests/typing/api.py")  # the API as a user's type checker sees it
 
 
 @nox.session
@@ -78,6 +82,13 @@ def core(session: nox.Session) -> None:
     install(session, "--group", "core", "-e", CORE)
     present = f"[name for name in {OPTIONAL} if importlib.util.find_spec(name)]"
     session.run("python", "-c", f"import importlib.util, sys; sys.exit({present} or None)")
+    session.run("pytest", "tests/core", *session.posargs)
+
+
+@nox.session(name="each-python", python=PYTHONS)
+def each_python(session: nox.Session) -> None:
+    """The core runs on every Python that the classifiers name and that is installed here."""
+    install(session, "--group", "core", "-e", CORE)
     session.run("pytest", "tests/core", *session.posargs)
 
 
