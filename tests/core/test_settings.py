@@ -129,6 +129,54 @@ def test_fingerprint_of_everything_that_loads(tmp_path):
     assert len(seen) == 1 + 2 * len(files)
 
 
+KNOWN = [
+    ({"model": "perplexity-ai/pplx-embed-context-v1-0.6b"}, "c7e8f34ffe86286e177933b28835daeb"),
+    ({"model": "perplexity-ai/pplx-embed-context-v1-4b"}, "9a73e41380300e23ff5f691699d98eb1"),
+    ({"model": "perplexity-ai/pplx-embed-v1-0.6b"}, "0dc4fb950f5adfd7133ee713d0d58f3a"),
+    ({"model": "perplexity-ai/pplx-embed-v1-4b"}, "d670b9bd99c49739596779ffb80f7132"),
+    ({"model": "minilm"}, "367f3a3fa09a2e79ad69b9967c79700f"),
+    ({"model": "pplx-embed-v1-4B"}, "d670b9bd99c49739596779ffb80f7132"),
+    ({"model": "some/hub-id", "revision": "abc"}, "f8d1c1064cd57f3e7e3c4245f532a303"),
+    ({"backend": "api"}, "be8de5a5b164e69b4135f586dfc272d9"),
+    ({"backend": "api", "tokenizer": "some/folder"}, "545e0f70ffeaf49bdd6e2a6b47ad93b2"),
+    ({"encoding": "binary"}, "fca7a5e1e7d5a6f465a4325a6d009f15"),
+    ({"encoding": "ubinary", "dimensions": 128}, "e09d8b8e1a3b613773533c42038851eb"),
+    ({"encoding": "float", "normalize": True}, "a7f9e2ae1a25828d22de6acd960d38f8"),
+    ({"window_tokens": 512}, "c5a46f643938149f54932a1dd0db0908"),
+    (
+        {"model": "minilm", "window_tokens": 128, "document_prefix": "d: ", "query_prefix": "q: "},
+        "8e0b85e1a5e4a65990be31cbd784cca5",
+    ),
+    (
+        {
+            "model": "minilm",
+            "overlap_tokens": 7,
+            "context_weight": 1,
+            "long_chunks": "pool",
+            "empty": "zero",
+            "pooling": "mean",
+        },
+        "1edfcc19d7c6653966c86da5913aa4f9",
+    ),
+    (
+        {"dtype": "bfloat16", "device": "cpu", "batch_tokens": 100},
+        "5656ede3d108248b7afdf3ee2cf095c4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), KNOWN)
+def test_fingerprint_by_value(values, expected):
+    """Vectors are stored under these: a change is a change for everyone who has stored some."""
+    assert Settings(**values).fingerprint() == expected
+
+
+def test_fingerprint_of_a_directory_by_value(tmp_path):
+    """Fixed bytes in a directory of any name."""
+    assert directory(tmp_path / "one") == "6047946d9cd36dd1c0b6c8471c81cb88"
+    assert directory(tmp_path / "two", name="model.onnx") == "68edd3854076216965cc71655305406d"
+
+
 def test_fingerprint_of_a_directory(tmp_path):
     """The same files elsewhere are the same model; other weights of the same size are not."""
     first = directory(tmp_path / "one")
