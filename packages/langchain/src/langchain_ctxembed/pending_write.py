@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from langchain_core.documents import Document
 
-from ctxembed import Embedder, Settings, sibling_fingerprint
-from ctxembed.encoding import Array
+from ctxembed import Array, Embedder, Settings, sibling_fingerprint
 from langchain_ctxembed.precomputed_vectors import Replay
 from langchain_ctxembed.registry import ContextRegistry, Kept
 from langchain_ctxembed.siblings import Ungrouped, find_contexts

@@ -13,9 +13,8 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from ctxembed import ConfigurationError, Settings, to_floats
-from ctxembed.encoding import Array
-from ctxembed.forks import ForkLock
+from ctxembed import Array, ConfigurationError, Settings, to_floats
+from ctxembed.lazy import ForkLock
 
 _ACTIVE: ContextVar[Replay | None] = ContextVar("ctxembed_replay", default=None)
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from ctxembed.forks import ForkLock
+from ctxembed.lazy import ForkLock
 
 V = TypeVar("V")
 
