@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -11,6 +12,8 @@ from hypothesis import given
 from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
 from ctxembed import ConfigurationError, Settings
+from ctxembed.backends import open_backend
+from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
 from ctxembed.settings import meant
 
@@ -143,6 +146,38 @@ def test_fingerprint_of_a_directory_by_value(tmp_path):
     """Fixed bytes in a directory of any name."""
     assert directory(tmp_path / "one") == "6047946d9cd36dd1c0b6c8471c81cb88"
     assert directory(tmp_path / "two", name="model.onnx") == "68edd3854076216965cc71655305406d"
+
+
+def test_fingerprint_leaves_out_a_newer_setting_at_its_default():
+    """Vectors that are stored keep their fingerprint when a release brings another setting."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Newer(Settings):
+        neighbours: int | None = setting(None, "Context", "A setting of a later release.")
+
+    assert Newer().fingerprint() == Settings().fingerprint()
+    assert Newer(neighbours=1).fingerprint() != Settings().fingerprint()
+
+
+def test_making_settings_reads_no_files(monkeypatch):
+    """Whatever the model is called: what needs the disk happens when it is opened."""
+    for name in ("is_dir", "is_file", "exists", "stat", "open", "glob"):
+        monkeypatch.setattr(Path, name, lambda *_, **__: pytest.fail("the disk was asked"))
+
+    assert Settings.from_dict(Settings(model="some/folder", revision="abc").to_dict())
+
+
+def test_settings_that_the_backend_would_not_read_are_refused_when_it_is_opened(tmp_path):
+    """Each names the backend, or what a revision belongs to."""
+    directory(tmp_path)
+    for settings, words in (
+        (Settings(timeout=3), "timeout means nothing to the torch backend"),
+        (Settings(backend="api", dtype="bfloat16"), "dtype means nothing to the api backend"),
+        (Settings(model=str(tmp_path), revision="a"), "revision belongs to a hub id"),
+        (Settings(model="minilm", revision="a"), "revision belongs to a hub id"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            open_backend(settings)
 
 
 def test_fingerprint_of_a_directory(tmp_path):
