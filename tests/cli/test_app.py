@@ -10,11 +10,10 @@ import pytest
 from typer.main import get_command
 
 import ctxembed
-from ctxembed import MODELS, Settings
+from ctxembed import DEFAULT_MODEL, MODELS, Settings
 from ctxembed.cli import doctor, embed
 from ctxembed.cli import error_reports as failures
 from ctxembed.cli.app import app
-from ctxembed.cli.options import HELP
 
 PYPROJECT = Path(__file__).parents[2] / "packages" / "core" / "pyproject.toml"
 
@@ -49,11 +48,15 @@ def test_help_shows_lines_of_json_as_they_are(run):
 
 def test_every_setting_is_an_option_with_its_default():
     given = options("embed")
+    defaults = {field.name: field.default for field in fields(Settings)}
 
-    assert set(HELP) == {field.name for field in fields(Settings)}
-    assert {field.name: field.default for field in fields(Settings)} == {
-        name: given[name].default for name in HELP
-    }
+    assert {name: given[name].default for name in defaults} == defaults
+
+
+def test_help_at_80_columns_shows_the_default_model_whole(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert f" {DEFAULT_MODEL}]" in run("embed", "--help").stdout
 
 
 def test_every_option_reaches_the_settings(run, lines, monkeypatch):

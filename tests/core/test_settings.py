@@ -3,54 +3,25 @@
 import copy
 import json
 import pickle
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
 from ctxembed import ConfigurationError, Settings
+from ctxembed.backends import open_backend
+from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
 from ctxembed.settings import meant
 
-CHANGES = {
-    "model": "perplexity-ai/pplx-embed-context-v1-4b",
-    "backend": "onnx",
-    "revision": "abc",
-    "dtype": "bfloat16",
-    "dimensions": 128,
-    "encoding": "float",
-    "normalize": True,
-    "window_tokens": 512,
-    "overlap_tokens": 7,
-    "context_weight": 0.25,
-    "long_chunks": "pool",
-    "empty": "zero",
-    "pooling": "mean",
-    "query_prefix": "q: ",
-    "document_prefix": "d: ",
-}
-SAME_VECTORS = {
-    "device": "cpu",
-    "batch_tokens": 100,
-    "base_url": "http://127.0.0.1",
-    "timeout": 3.0,
-    "max_retries": 1,
-    "concurrency": 2,
-    "tokenizer": "some/folder",
-}
 
-
-def test_every_setting_is_spoken_for():
-    """A new setting is listed here as one that changes vectors, or one that doesn't."""
-    assert {*CHANGES, *SAME_VECTORS} == {field.name for field in fields(Settings)}
-
-
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", CHANGE_VECTORS)
 def test_fingerprint_changes_with(name):
     """What changes a vector changes the fingerprint."""
-    assert Settings().fingerprint() != Settings(**{name: CHANGES[name]}).fingerprint()
+    assert Settings().fingerprint() != Settings(**{name: CHANGE_VECTORS[name]}).fingerprint()
 
 
 def test_fingerprint_knows_how_tokens_are_counted():
@@ -127,6 +98,86 @@ def test_fingerprint_of_everything_that_loads(tmp_path):
             seen.add(Settings(model=str(tmp_path)).fingerprint())
 
     assert len(seen) == 1 + 2 * len(files)
+
+
+KNOWN = [
+    ({"model": "perplexity-ai/pplx-embed-context-v1-0.6b"}, "c7e8f34ffe86286e177933b28835daeb"),
+    ({"model": "perplexity-ai/pplx-embed-context-v1-4b"}, "9a73e41380300e23ff5f691699d98eb1"),
+    ({"model": "perplexity-ai/pplx-embed-v1-0.6b"}, "0dc4fb950f5adfd7133ee713d0d58f3a"),
+    ({"model": "perplexity-ai/pplx-embed-v1-4b"}, "d670b9bd99c49739596779ffb80f7132"),
+    ({"model": "minilm"}, "367f3a3fa09a2e79ad69b9967c79700f"),
+    ({"model": "pplx-embed-v1-4B"}, "d670b9bd99c49739596779ffb80f7132"),
+    ({"model": "some/hub-id", "revision": "abc"}, "f8d1c1064cd57f3e7e3c4245f532a303"),
+    ({"backend": "api"}, "be8de5a5b164e69b4135f586dfc272d9"),
+    ({"backend": "api", "tokenizer": "some/folder"}, "545e0f70ffeaf49bdd6e2a6b47ad93b2"),
+    ({"encoding": "binary"}, "fca7a5e1e7d5a6f465a4325a6d009f15"),
+    ({"encoding": "ubinary", "dimensions": 128}, "e09d8b8e1a3b613773533c42038851eb"),
+    ({"encoding": "float", "normalize": True}, "a7f9e2ae1a25828d22de6acd960d38f8"),
+    ({"window_tokens": 512}, "c5a46f643938149f54932a1dd0db0908"),
+    (
+        {"model": "minilm", "window_tokens": 128, "document_prefix": "d: ", "query_prefix": "q: "},
+        "8e0b85e1a5e4a65990be31cbd784cca5",
+    ),
+    (
+        {
+            "model": "minilm",
+            "overlap_tokens": 7,
+            "context_weight": 1,
+            "long_chunks": "pool",
+            "empty": "zero",
+            "pooling": "mean",
+        },
+        "1edfcc19d7c6653966c86da5913aa4f9",
+    ),
+    (
+        {"dtype": "bfloat16", "device": "cpu", "batch_tokens": 100},
+        "5656ede3d108248b7afdf3ee2cf095c4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), KNOWN)
+def test_fingerprint_by_value(values, expected):
+    """Vectors are stored under these: a change is a change for everyone who has stored some."""
+    assert Settings(**values).fingerprint() == expected
+
+
+def test_fingerprint_of_a_directory_by_value(tmp_path):
+    """Fixed bytes in a directory of any name."""
+    assert directory(tmp_path / "one") == "6047946d9cd36dd1c0b6c8471c81cb88"
+    assert directory(tmp_path / "two", name="model.onnx") == "68edd3854076216965cc71655305406d"
+
+
+def test_fingerprint_leaves_out_a_newer_setting_at_its_default():
+    """Vectors that are stored keep their fingerprint when a release brings another setting."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Newer(Settings):
+        neighbours: int | None = setting(None, "Context", "A setting of a later release.")
+
+    assert Newer().fingerprint() == Settings().fingerprint()
+    assert Newer(neighbours=1).fingerprint() != Settings().fingerprint()
+
+
+def test_making_settings_reads_no_files(monkeypatch):
+    """Whatever the model is called: what needs the disk happens when it is opened."""
+    for name in ("is_dir", "is_file", "exists", "stat", "open", "glob"):
+        monkeypatch.setattr(Path, name, lambda *_, **__: pytest.fail("the disk was asked"))
+
+    assert Settings.from_dict(Settings(model="some/folder", revision="abc").to_dict())
+
+
+def test_settings_that_the_backend_would_not_read_are_refused_when_it_is_opened(tmp_path):
+    """Each names the backend, or what a revision belongs to."""
+    directory(tmp_path)
+    for settings, words in (
+        (Settings(timeout=3), "timeout means nothing to the torch backend"),
+        (Settings(backend="api", dtype="bfloat16"), "dtype means nothing to the api backend"),
+        (Settings(model=str(tmp_path), revision="a"), "revision belongs to a hub id"),
+        (Settings(model="minilm", revision="a"), "revision belongs to a hub id"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            open_backend(settings)
 
 
 def test_fingerprint_of_a_directory(tmp_path):

@@ -121,7 +121,7 @@ async def test_closing_waits_for_a_load_without_blocking_the_event_loop(tiny, mo
     await asyncio.sleep(0.01)
     go.set()
     await asyncio.gather(opening, closing)
-    assert made._embedder is None
+    assert not made._embedder._found
 
 
 @pytest.mark.parametrize("component", EMBEDDERS)
@@ -142,7 +142,7 @@ def test_a_copy_opens_the_model_for_itself(component, copied, tiny, opened):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_during_a_load_does_not_keep_the_child_from_loading(fake):
     made = ContextualTextEmbedder()
-    with made._lock:
+    with made._embedder._lock:
         child = multiprocessing.get_context("fork").Process(target=made.warm_up)
         child.start()
         child.join(30)

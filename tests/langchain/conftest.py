@@ -116,7 +116,7 @@ def fake():
     def make(backend=None, **settings):
         made = ContextualEmbeddings(**({"model": "minilm"} | settings))
         backend = backend or FakeBackend()
-        made._opened.embedder = Embedder(backend, Settings(normalize=True))
+        made._embedder._found[made.settings, None] = Embedder(backend, Settings(normalize=True))
         return made, backend
 
     return make

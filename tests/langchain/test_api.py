@@ -9,8 +9,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from upstream import truth as codes
 
 from ctxembed import ConfigurationError
+from ctxembed.wire import KEY_VARIABLES
 from langchain_ctxembed import ContextualEmbeddings, ContextualVectorStore
-from langchain_ctxembed import embeddings as module
 
 pytest.importorskip("msgspec", reason="the API needs ctxembed[api]")
 
@@ -79,16 +79,18 @@ def test_a_key_that_nothing_would_read_is_refused(api, pplx_checkpoint):
 
 
 def test_without_a_key_the_error_says_so(monkeypatch):
-    for name in module.KEY_NAMES:
+    for name in KEY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigurationError, match="PERPLEXITY_API_KEY"):
         ContextualEmbeddings(model=MODEL, backend="api").embed_query("a question")
 
 
-def test_the_names_of_the_key_are_the_cores():
-    from ctxembed.wire import KEY_VARIABLES
-
-    assert tuple(module.KEY_NAMES) == KEY_VARIABLES
+@pytest.mark.parametrize("name", KEY_VARIABLES)
+def test_the_key_is_read_from_every_variable_that_the_core_reads(name, monkeypatch):
+    for other in KEY_VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "from the environment")
+    assert ContextualEmbeddings().api_key.get_secret_value() == "from the environment"
 
 
 def test_closed_embeddings_open_again(api, remote):

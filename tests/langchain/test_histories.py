@@ -84,7 +84,7 @@ class Indexed:
             "key_encoder": context_key,
         }
         embeddings = ContextualEmbeddings(model="minilm")
-        embeddings._opened.embedder = CORE
+        embeddings._embedder._found[embeddings.settings, None] = CORE
         self._registry = ContextRegistry()
         self.store = Failing(embeddings)
         self._wrapped = ContextualVectorStore(self.store, registry=self._registry)

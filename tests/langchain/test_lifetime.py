@@ -153,7 +153,7 @@ def test_a_fork_while_another_thread_opens_weights_leaves_no_lock_held(fake, reg
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with embeddings._opened._lock, registry._lock, wrapped._row_cache._lock:
+        with embeddings._embedder._lock, registry._lock, wrapped._row_cache._lock:
             held.set()
             done.wait()
 

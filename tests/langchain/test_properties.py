@@ -18,7 +18,7 @@ from langchain_ctxembed import (
 
 CORE = Embedder(FakeBackend(), Settings(normalize=True))
 EMBEDDINGS = ContextualEmbeddings(model="minilm")
-EMBEDDINGS._opened.embedder = CORE
+EMBEDDINGS._embedder._found[EMBEDDINGS.settings, None] = CORE
 
 texts = st.sampled_from(["Terms apply.", "It grew.", "It ended.", "dummy_text", "a"])
 documents = st.lists(st.lists(texts, min_size=1, max_size=6), max_size=6)

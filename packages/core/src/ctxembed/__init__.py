@@ -7,7 +7,7 @@ from ctxembed.backends import Backend
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import Groups, TokenizedChunk, group, scatter, sibling_fingerprint
 from ctxembed.embedder import Embedder
-from ctxembed.encoding import to_floats
+from ctxembed.encoding import Array, to_floats
 from ctxembed.errors import (
     ApiConnectionError,
     ApiError,
@@ -28,17 +28,19 @@ from ctxembed.errors import (
 )
 from ctxembed.execution import Usage
 from ctxembed.models import MODELS, ModelSpec, find_model
-from ctxembed.settings import Settings
+from ctxembed.settings import DEFAULT_MODEL, Settings
 from ctxembed.version import VERSION
 from ctxembed.windows import Window
 
 __version__ = VERSION
 
 __all__ = [
+    "DEFAULT_MODEL",
     "MODELS",
     "ApiConnectionError",
     "ApiError",
     "ApiTimeoutError",
+    "Array",
     "AuthenticationError",
     "Backend",
     "BackendError",

@@ -20,7 +20,7 @@ from collections.abc import (
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Errors, Runner, Usage, array_of
+from ctxembed.keywords import SettingsKeywords
 from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
@@ -44,20 +45,37 @@ class Embedder:
     closes the backend.
     """
 
-    def __init__(self, backend: Backend, settings: Settings | None = None, /) -> None:
-        """Take a backend, and the settings for what is done before and after it."""
+    def __init__(
+        self,
+        backend: Backend,
+        settings: Settings | None = None,
+        /,
+        *,
+        fingerprint: str | None = None,
+    ) -> None:
+        """Take a backend, and the settings for what is done before and after it.
+
+        `fingerprint` is that of the files which the backend was opened from. Without it, the backend
+        counts by its spec's name in place of `settings.model`.
+        """
         self.settings = settings or Settings()
         self._backend = backend
         self._documents = document_recipe(self.settings, backend)
         self._queries = query_recipe(self.settings, backend)
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
-        self._fingerprint = replace(self.settings, model=backend.spec.name).fingerprint()
+        named = replace(self.settings, model=backend.spec.name)
+        self._fingerprint = fingerprint or named.fingerprint()
         self._runner = Runner(backend)
 
     @classmethod
     def open(
-        cls, settings: Settings | None = None, /, *, api_key: str | None = None, **overrides: Any
+        cls,
+        settings: Settings | None = None,
+        /,
+        *,
+        api_key: str | None = None,
+        **overrides: Unpack[SettingsKeywords],
     ) -> Self:
         """Return an embedder for settings, or for their names as keywords.
 
@@ -77,12 +95,10 @@ class Embedder:
         fingerprint = settings.fingerprint()
         backend = open_backend(settings, api_key)
         try:
-            embedder = cls(backend, settings)
+            return cls(backend, settings, fingerprint=fingerprint)
         except BaseException:
             backend.close()
             raise
-        embedder._fingerprint = fingerprint  # of the files, not of a name
-        return embedder
 
     @property
     def backend(self) -> Backend:
@@ -96,10 +112,7 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes a vector: see `Settings.fingerprint`.
-
-        A backend that was handed over counts by its spec's name in place of `settings.model`.
-        """
+        """Hash of everything that changes a vector: see `Settings.fingerprint`."""
         return self._fingerprint
 
     @property

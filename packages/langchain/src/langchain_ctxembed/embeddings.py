@@ -4,66 +4,24 @@ The texts of a flat call are embedded independently: no store can be trusted to 
 per call. Context comes in through `embed_contexts`, or through `ContextualVectorStore`.
 """
 
-from __future__ import annotations
-
-import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
-from ctxembed import Embedder, InputError, Settings, to_floats
-from ctxembed.forks import ForkLock
-from ctxembed.settings import (
-    DEFAULT_MODEL,
-    BackendChoice,
-    Dtype,
-    EmptyChunks,
-    LongChunks,
-    Pooling,
-)
+from ctxembed import DEFAULT_MODEL, Embedder, InputError, Settings, to_floats
+from ctxembed.lazy import KEY_VARIABLES, LazyEmbedder
+from ctxembed.pydantic_fields import SettingsFields
 from langchain_ctxembed.precomputed_vectors import ACTIVE
 
 logger = logging.getLogger(__name__)
 
-KEY_NAMES = ["PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY"]
 
-
-class _Opened:
-    """The embedder once it is opened: no part of the value. A copy or pickle begins without."""
-
-    def __init__(self) -> None:
-        self.warned = False
-        self.embedder: Embedder | None = None
-        self._lock = ForkLock()
-
-    def get(self, settings: Settings, key: str | None) -> Embedder:
-        with self._lock:
-            if self.embedder is None:
-                self.embedder = Embedder.open(settings, api_key=key)
-            return self.embedder
-
-    def close(self) -> None:
-        with self._lock:
-            embedder, self.embedder = self.embedder, None
-        if embedder is not None:
-            embedder.close()
-
-    def __reduce__(self) -> tuple[type[_Opened], tuple[()]]:
-        return _Opened, ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Opened)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class ContextualEmbeddings(BaseModel, Embeddings):
+class ContextualEmbeddings(SettingsFields, Embeddings):
     """Embeds texts, queries and whole documents; its fields are `ctxembed.Settings`.
 
     Making one is cheap: weights are loaded on first use, and are shared by all embedders that ask
@@ -77,30 +35,11 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: str = DEFAULT_MODEL
-    backend: BackendChoice = "auto"
-    revision: str | None = None
-    device: str | None = None
-    dtype: Dtype = "auto"
-    dimensions: int | None = None
-    encoding: Literal["int8", "binary", "float"] = "int8"
-    normalize: bool = True
-    window_tokens: int | None = None
-    overlap_tokens: int | None = None
-    context_weight: float | None = None
-    long_chunks: LongChunks = "error"
-    empty: EmptyChunks = "error"
-    pooling: Pooling = "auto"
-    query_prefix: str | None = None
-    document_prefix: str | None = None
-    batch_tokens: int | None = None
-    base_url: str | None = None
-    timeout: float | None = None
-    max_retries: int | None = None
-    concurrency: int | None = None
-    tokenizer: str | None = None
-    api_key: SecretStr | None = Field(default_factory=secret_from_env(KEY_NAMES, default=None))
+    api_key: SecretStr | None = Field(
+        default_factory=secret_from_env(list(KEY_VARIABLES), default=None)
+    )
 
-    _opened: _Opened = PrivateAttr(default_factory=_Opened)
+    _embedder: LazyEmbedder = PrivateAttr(default_factory=LazyEmbedder)
 
     def model_post_init(self, _context: object, /) -> None:
         """Refuse settings that no model could take."""
@@ -109,7 +48,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     @cached_property
     def settings(self) -> Settings:
         """What the embedder is opened with."""
-        return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
+        return self._settings(self.model)
 
     @property
     def fingerprint(self) -> str:
@@ -117,8 +56,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
 
         Once the embedder is opened, that of the weights in use, whatever has become of their files.
         """
-        opened = self._opened.embedder
-        return self.settings.fingerprint() if opened is None else opened.fingerprint
+        return self._embedder.fingerprint(self.settings, self._key())
 
     @property
     def embedder(self) -> Embedder:
@@ -127,18 +65,15 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         Raises:
             ConfigurationError: a key was given, not by the environment, that nothing would read.
         """
-        used = self.backend == "api" or "api_key" in self.model_fields_set
-        secret = self.api_key if used else None
-        key = None if secret is None else secret.get_secret_value()
-        return self._opened.get(self.settings, key)
+        return self._embedder.get(self.settings, self._key())
 
     async def aembedder(self) -> Embedder:
         """Like `embedder`, without loading weights on the event loop."""
-        return await asyncio.to_thread(lambda: self.embedder)
+        return await self._embedder.aget(self.settings, self._key())
 
     def close(self) -> None:
         """Let go of weights and connections; the next use opens them again."""
-        self._opened.close()
+        self._embedder.close()
 
     def embed_contexts(self, documents: Sequence[Sequence[str]]) -> list[list[list[float]]]:
         """Return one vector per chunk of every document, each embedded with its siblings.
@@ -194,18 +129,22 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         active = ACTIVE.get()
         if active is not None:
             return active.take(texts, self.settings)
-        if len(texts) > 1 and not self._opened.warned:
-            self._opened.warned = True
-            logger.warning(
+        if len(texts) > 1:
+            self._embedder.warn_once(
+                logger,
                 "embed_documents got %d texts and embeds each alone, without context. Hint: wrap "
                 "the store in ContextualVectorStore, or call embed_contexts. (Said once.)",
                 len(texts),
             )
         return None
 
+    def _key(self) -> str | None:
+        used = self.backend == "api" or "api_key" in self.model_fields_set
+        return self.api_key.get_secret_value() if used and self.api_key is not None else None
+
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._opened = _Opened()  # noqa: SLF001 - its own class
+        copied._embedder = LazyEmbedder()  # noqa: SLF001 - its own class
         vars(copied).pop("settings", None)  # model_copy(update=...) changes fields of the copy
         return copied
 

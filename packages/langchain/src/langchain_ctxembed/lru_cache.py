@@ -7,7 +7,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-from ctxembed.forks import ForkLock
+from ctxembed.lazy import ForkLock
 
 V = TypeVar("V")
 

@@ -13,8 +13,7 @@ from threading import Lock
 
 import numpy as np
 
-from ctxembed import ConfigurationError, Settings, to_floats
-from ctxembed.encoding import Array
+from ctxembed import Array, ConfigurationError, Settings, to_floats
 
 
 class PrecomputedVectors:

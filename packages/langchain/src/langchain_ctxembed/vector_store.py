@@ -15,8 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from ctxembed import ConfigurationError, InputError
-from ctxembed.encoding import Array
+from ctxembed import Array, ConfigurationError, InputError
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from langchain_core.documents import Document
 
-from ctxembed import ConfigurationError, sibling_fingerprint
-from ctxembed.encoding import Array
-from ctxembed.errors import located_errors
+from ctxembed import Array, ConfigurationError, sibling_fingerprint
+from ctxembed.lazy import located_errors
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
+from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from threading import Event
 from typing import Protocol, cast, runtime_checkable
 
@@ -17,7 +19,7 @@ from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
-from ctxembed.settings import Settings, known_models, meant
+from ctxembed.settings import EMBEDDED_MODEL, BackendName, Settings, known_models, meant
 
 STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
 """Set where a sync call runs in threads: once the event is set, nobody waits for their results."""
@@ -76,10 +78,11 @@ _INSTEAD = {
 def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
     """Return the backend that the settings name; its libraries are imported only here."""
     name = settings.resolve_backend()
-    settings.check_backend(name)
+    _check(settings, name)
     if api_key is not None and name != "api":
-        message = f'an api_key is for backend="api", and these settings open {name}.'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'an api_key is for backend="api", and these settings open {name}.'
+        )
     try:
         module = import_module(_MODULES[name])
     except ModuleNotFoundError as error:
@@ -97,3 +100,18 @@ def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
     if name == "api":
         return cast(Backend, module.load(settings, api_key))
     return cast(Backend, module.load(settings))
+
+
+def _check(settings: Settings, name: BackendName) -> None:
+    """Refuse settings that the backend would leave unread."""
+    unread = "local" if name == "api" else "api"
+    for each in fields(settings):
+        if each.metadata["only"] == unread and getattr(settings, each.name) != each.default:
+            raise ConfigurationError(
+                f"{each.name} means nothing to the {name} backend. Hint: leave it out."
+            )
+    embedded = settings.spec is not None and settings.spec.name == EMBEDDED_MODEL
+    if settings.revision is not None and (embedded or Path(settings.model).is_dir()):
+        raise ConfigurationError(
+            f"revision belongs to a hub id, and {settings.model!r} is none. Hint: leave it out."
+        )

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any, Literal, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -23,26 +22,25 @@ from llama_index.core.bridge.pydantic import (
 )
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ctxembed import ConfigurationError, Embedder, EmbedError, Settings, to_floats
-from ctxembed.encoding import Array
-from ctxembed.errors import located_errors
-from ctxembed.settings import (
+from ctxembed import (
     DEFAULT_MODEL,
-    BackendChoice,
-    Dtype,
-    EmptyChunks,
-    LongChunks,
-    Pooling,
+    Array,
+    ConfigurationError,
+    Embedder,
+    EmbedError,
+    Settings,
+    to_floats,
 )
+from ctxembed.lazy import LazyEmbedder, located_errors
+from ctxembed.pydantic_fields import SettingsFields
 from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
 from llama_index.embeddings.ctxembed.model_input import ModelInput, model_input
-from llama_index.embeddings.ctxembed.opened import Opened
 from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 logger = logging.getLogger(__name__)
 
 
-class ContextualEmbedding(BaseEmbedding):
+class ContextualEmbedding(SettingsFields, BaseEmbedding):
     """Embeds nodes with the others of their document, and queries, through `ctxembed`.
 
     Give it to an index as `embed_model` and put it last among the `transformations` too: there it
@@ -67,35 +65,13 @@ class ContextualEmbedding(BaseEmbedding):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     model_name: str = DEFAULT_MODEL
-    backend: BackendChoice = "auto"
-    revision: str | None = None
-    device: str | None = None
-    dtype: Dtype = "auto"
-    dimensions: int | None = None
-    encoding: Literal["int8", "binary", "float"] = "int8"
-    normalize: bool = True
-    window_tokens: int | None = None
-    overlap_tokens: int | None = None
-    context_weight: float | None = None
-    long_chunks: LongChunks = "error"
-    empty: EmptyChunks = "error"
-    pooling: Pooling = "auto"
-    query_prefix: str | None = None
-    document_prefix: str | None = None
-    batch_tokens: int | None = None
-    base_url: str | None = None
-    timeout: float | None = None
-    max_retries: int | None = None
-    concurrency: int | None = None
-    tokenizer: str | None = None
-
     metadata_mode: MetadataMode = MetadataMode.EMBED
     metadata_once: bool = False
     missing_siblings: Literal["error", "ignore"] = "error"
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     embed_batch_size: int = Field(default=2048, gt=0, le=2048)
 
-    _opened: Opened = PrivateAttr(default_factory=Opened)
+    _embedder: LazyEmbedder = PrivateAttr(default_factory=LazyEmbedder)
 
     @classmethod
     def class_name(cls) -> str:
@@ -129,8 +105,7 @@ class ContextualEmbedding(BaseEmbedding):
     @property
     def settings(self) -> Settings:
         """What the embedder is opened with."""
-        names = {field.name for field in fields(Settings)} - {"model"}
-        return Settings(model=self.model_name, **{name: getattr(self, name) for name in names})
+        return self._settings(self.model_name)
 
     @property
     def fingerprint(self) -> str:
@@ -138,9 +113,7 @@ class ContextualEmbedding(BaseEmbedding):
 
         It is that of the weights in memory, where they are loaded, else of the files on disk.
         """
-        settings = self.settings
-        embedder = self._opened.find(settings, self._key())
-        return settings.fingerprint() if embedder is None else embedder.fingerprint
+        return self._embedder.fingerprint(self.settings, self._key())
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """Return every setting, and the fingerprint, which also covers the files of a model."""
@@ -180,7 +153,7 @@ class ContextualEmbedding(BaseEmbedding):
         if not nodes:
             return nodes
         inputs = await asyncio.to_thread(self._inputs, nodes)
-        embedder = await asyncio.to_thread(self._open)
+        embedder = await self._aopen()
         if self.rate_limiter is not None:
             for _ in inputs:
                 await self.rate_limiter.async_acquire()
@@ -192,7 +165,7 @@ class ContextualEmbedding(BaseEmbedding):
 
     def close(self) -> None:
         """Let go of weights and connections; a call under way fails, the next opens them again."""
-        self._opened.close()
+        self._embedder.close()
 
     def _inputs(self, nodes: Sequence[BaseNode]) -> list[ModelInput]:
         groups = group_siblings(nodes)
@@ -202,7 +175,10 @@ class ContextualEmbedding(BaseEmbedding):
         return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
 
     def _open(self) -> Embedder:
-        return self._opened.get(self.settings, self._key())
+        return self._embedder.get(self.settings, self._key())
+
+    async def _aopen(self) -> Embedder:
+        return await self._embedder.aget(self.settings, self._key())
 
     def _key(self) -> str | None:
         return None if self.api_key is None else self.api_key.get_secret_value()
@@ -211,7 +187,7 @@ class ContextualEmbedding(BaseEmbedding):
         return to_floats(self._open().embed_queries([query]))[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        embedder = await asyncio.to_thread(self._open)
+        embedder = await self._aopen()
         return to_floats(await embedder.aembed_queries([query]))[0]
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -227,14 +203,14 @@ class ContextualEmbedding(BaseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._warn_once(texts)
-        embedder = await asyncio.to_thread(self._open)
+        embedder = await self._aopen()
         arrays = await embedder.aembed_documents([[text] for text in texts])
         return [to_floats(rows)[0] for rows in arrays]
 
     def _warn_once(self, texts: Sequence[str]) -> None:
-        if len(texts) > 1 and not self._opened.warned:
-            self._opened.warned = True
-            logger.warning(
+        if len(texts) > 1:
+            self._embedder.warn_once(
+                logger,
                 "%d texts came without their documents and are embedded each alone, without "
                 "context. Hint: put this embedding last among the transformations too. "
                 "(Said once.)",

@@ -6,8 +6,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ctxembed import to_floats
-from ctxembed.encoding import Array
+from ctxembed import Array, to_floats
 from llama_index.embeddings.ctxembed.metadata import stamp_keys
 from llama_index.embeddings.ctxembed.siblings import Siblings
 

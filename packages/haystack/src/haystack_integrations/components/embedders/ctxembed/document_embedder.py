@@ -5,26 +5,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 from tqdm.auto import tqdm
 
-from ctxembed import ConfigurationError, EmbedError, to_floats
-from ctxembed.encoding import Array, Encoding
-from ctxembed.errors import located_errors
-from ctxembed.settings import (
-    DEFAULT_MODEL,
-    BackendChoice,
-    Dtype,
-    EmptyChunks,
-    LongChunks,
-    Pooling,
-)
+from ctxembed import DEFAULT_MODEL, Array, ConfigurationError, EmbedError, to_floats
+from ctxembed.lazy import SharedKeywords, located_errors
 from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
-    OpensEmbedder,
+    EmbedderBase,
+    shows_settings,
     usage_since,
 )
 from haystack_integrations.components.embedders.ctxembed.log_messages import (
@@ -47,7 +39,7 @@ Outcomes = Sequence[Array | EmbedError]
 
 
 @component
-class ContextualDocumentEmbedder(OpensEmbedder):
+class ContextualDocumentEmbedder(EmbedderBase):
     """Embeds the chunks of a source together, so that each vector knows the rest of its source.
 
     Documents with the same `meta[source_key]` are one source, in the order of `meta[order_key]`:
@@ -71,32 +63,13 @@ class ContextualDocumentEmbedder(OpensEmbedder):
     ```
     """
 
+    @shows_settings
     def __init__(  # noqa: PLR0913 - a component's settings are its parameters, one by one
         self,
         model: str = DEFAULT_MODEL,
         *,
-        backend: BackendChoice = "auto",
         api_key: Secret | None = KEY,
-        revision: str | None = None,
         device: ComponentDevice | None = None,
-        dtype: Dtype = "auto",
-        dimensions: int | None = None,
-        encoding: Encoding = "int8",
-        normalize: bool = True,
-        window_tokens: int | None = None,
-        overlap_tokens: int | None = None,
-        context_weight: float | None = None,
-        long_chunks: LongChunks = "error",
-        empty: EmptyChunks = "error",
-        pooling: Pooling = "auto",
-        query_prefix: str | None = None,
-        document_prefix: str | None = None,
-        batch_tokens: int | None = None,
-        base_url: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        concurrency: int | None = None,
-        tokenizer: str | None = None,
         source_key: str = "source_id",
         order_key: str | None = "split_id",
         missing_group: MissingGroup = "single",
@@ -107,43 +80,14 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         suffix: str = "",
         progress_bar: bool = True,
         raise_on_failure: bool = True,
+        **settings: Unpack[SharedKeywords],
     ) -> None:
         """Create the component; the model is loaded by `warm_up` or the first run.
 
         :param model: Hub id, directory, or a name that `ctxembed models` lists.
-        :param backend: `"torch"`, `"onnx"` or `"api"`; `"auto"` takes what the model is stored in.
         :param api_key:
             Key of a remote API, read when the model is opened. Local backends never look at it.
-        :param revision: Branch, tag or commit of a hub id.
         :param device: Where to compute; `None` takes the first GPU where there is one.
-        :param dtype: `"auto"` is float32 on CPU and bfloat16 on CUDA.
-        :param dimensions: Keep the first so many dimensions; `None` keeps all.
-        :param encoding:
-            `"int8"`, `"float"`, or `"binary"` (+1.0 and -1.0, with `normalize=False`).
-        :param normalize:
-            Scale vectors to length 1. Stores that rank by dot product or L2 need that.
-        :param window_tokens:
-            Tokens that go through the model together; `None` takes the model's own.
-        :param overlap_tokens: Tokens that neighbouring windows of a long source share.
-        :param context_weight:
-            1 takes the contextual vector, 0 the independent one, between mixes them.
-        :param long_chunks:
-            A chunk beyond the model's limit is an `"error"`, or cut and `"pool"`ed.
-        :param empty:
-            A text without content is an `"error"`, or a `"zero"` vector that the model never sees.
-        :param pooling: `"mean"` insists on mean pooling for a checkpoint that says otherwise.
-        :param query_prefix: Put before every query; `None` takes the model's own.
-        :param document_prefix: Put before every window of a source; `None` takes the model's own.
-        :param batch_tokens:
-            Tokens in one model call or request; `None` lets the backend choose.
-        :param base_url:
-            Where the API is; `None` takes `PERPLEXITY_BASE_URL`, or the vendor's. This and the next
-            four are for `backend="api"` only.
-        :param timeout: Seconds for one attempt of a request.
-        :param max_retries: Attempts after the first one.
-        :param concurrency: Requests under way at once, at the most.
-        :param tokenizer:
-            Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
         :param source_key: The meta field that names the source of a chunk.
         :param order_key:
             The meta field that counts the chunks of a source from 0; `None` takes them as they
@@ -161,10 +105,12 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         :param raise_on_failure:
             Raise what keeps a source from being embedded. If `False`, its documents come back
             without an embedding and are listed in `meta["failed"]`.
-        :raises ConfigurationError:
-            The settings name something unknown, or do not go together.
+        :param settings:
+            The other fields of `ctxembed.Settings`, by name. `normalize` is `True` by default, and
+            `encoding="ubinary"` is refused, because Haystack stores floats.
+        :raises ConfigurationError: The settings have an unknown value, or do not go together.
         """
-        self._take(locals())
+        self._take(model, device, api_key, settings)
         check_grouping(source_key, order_key, missing_group)
         if isinstance(meta_fields_to_embed, str):
             raise ConfigurationError("meta_fields_to_embed is a list of names, got one string.")

@@ -3,30 +3,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ContextualTextEmbedder`: the vector of a query, for documents embedded with their siblings."""
 
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from haystack import component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 
-from ctxembed import to_floats
-from ctxembed.encoding import Array, Encoding
-from ctxembed.settings import (
-    DEFAULT_MODEL,
-    BackendChoice,
-    Dtype,
-    EmptyChunks,
-    LongChunks,
-    Pooling,
-)
+from ctxembed import DEFAULT_MODEL, Array, to_floats
+from ctxembed.lazy import SharedKeywords
 from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
-    OpensEmbedder,
+    EmbedderBase,
+    shows_settings,
     usage_since,
 )
 
 
 @component
-class ContextualTextEmbedder(OpensEmbedder):
+class ContextualTextEmbedder(EmbedderBase):
     """Embeds a query, alone, for documents that `ContextualDocumentEmbedder` embedded.
 
     Give both the same settings. In one process they share one set of weights.
@@ -43,79 +36,33 @@ class ContextualTextEmbedder(OpensEmbedder):
     ```
     """
 
-    def __init__(  # noqa: PLR0913 - a component's settings are its parameters, one by one
+    @shows_settings
+    def __init__(
         self,
         model: str = DEFAULT_MODEL,
         *,
-        backend: BackendChoice = "auto",
         api_key: Secret | None = KEY,
-        revision: str | None = None,
         device: ComponentDevice | None = None,
-        dtype: Dtype = "auto",
-        dimensions: int | None = None,
-        encoding: Encoding = "int8",
-        normalize: bool = True,
-        window_tokens: int | None = None,
-        overlap_tokens: int | None = None,
-        context_weight: float | None = None,
-        long_chunks: LongChunks = "error",
-        empty: EmptyChunks = "error",
-        pooling: Pooling = "auto",
-        query_prefix: str | None = None,
-        document_prefix: str | None = None,
-        batch_tokens: int | None = None,
-        base_url: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        concurrency: int | None = None,
-        tokenizer: str | None = None,
         prefix: str = "",
         suffix: str = "",
+        **settings: Unpack[SharedKeywords],
     ) -> None:
         """Create the component; the model is loaded by `warm_up` or the first run.
 
-        Settings that are about documents are here so that both embedders take the same ones.
+        Settings that are about documents are taken too, so that both embedders take the same ones.
 
         :param model: Hub id, directory, or a name that `ctxembed models` lists.
-        :param backend: `"torch"`, `"onnx"` or `"api"`; `"auto"` takes what the model is stored in.
         :param api_key:
             Key of a remote API, read when the model is opened. Local backends never look at it.
-        :param revision: Branch, tag or commit of a hub id.
         :param device: Where to compute; `None` takes the first GPU where there is one.
-        :param dtype: `"auto"` is float32 on CPU and bfloat16 on CUDA.
-        :param dimensions: Keep the first so many dimensions; `None` keeps all.
-        :param encoding:
-            `"int8"`, `"float"`, or `"binary"` (+1.0 and -1.0, with `normalize=False`).
-        :param normalize:
-            Scale vectors to length 1. Stores that rank by dot product or L2 need that.
-        :param window_tokens:
-            Tokens that go through the model together; `None` takes the model's own.
-        :param overlap_tokens: Tokens that neighbouring windows of a long source share.
-        :param context_weight:
-            1 takes the contextual vector, 0 the independent one, between mixes them.
-        :param long_chunks:
-            A chunk beyond the model's limit is an `"error"`, or cut and `"pool"`ed.
-        :param empty:
-            A text without content is an `"error"`, or a `"zero"` vector that the model never sees.
-        :param pooling: `"mean"` insists on mean pooling for a checkpoint that says otherwise.
-        :param query_prefix: Put before every query; `None` takes the model's own.
-        :param document_prefix: Put before every window of a source; `None` takes the model's own.
-        :param batch_tokens:
-            Tokens in one model call or request; `None` lets the backend choose.
-        :param base_url:
-            Where the API is; `None` takes `PERPLEXITY_BASE_URL`, or the vendor's. This and the next
-            four are for `backend="api"` only.
-        :param timeout: Seconds for one attempt of a request.
-        :param max_retries: Attempts after the first one.
-        :param concurrency: Requests under way at once, at the most.
-        :param tokenizer:
-            Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
         :param prefix: Put before the text.
         :param suffix: Put after the text.
-        :raises ConfigurationError:
-            The settings name something unknown, or do not go together.
+        :param settings:
+            The other fields of `ctxembed.Settings`, by name. `normalize` is `True` by default, and
+            `encoding="ubinary"` is refused, because Haystack stores floats.
+        :raises ConfigurationError: The settings have an unknown value, or do not go together.
         """
-        self._take(locals())
+        self._take(model, device, api_key, settings)
         self.prefix = prefix
         self.suffix = suffix
 

@@ -1,0 +1,55 @@
+"""`fingerprint_of`: one hash of everything that changes a vector.
+
+A pure function: it reads no files and knows no `Settings`. Which settings change vectors is said
+beside each of them in `settings`; what a model directory holds is digested by `checkpoint`.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from ctxembed.models import ModelSpec
+
+FORMAT_VERSION = 1
+"""Part of every fingerprint. It is raised when the same settings begin to give other vectors."""
+
+ALWAYS_HASHED = frozenset(
+    (
+        *("model", "backend", "revision", "dtype", "dimensions", "encoding", "normalize"),
+        *("window_tokens", "overlap_tokens", "context_weight", "long_chunks", "empty", "pooling"),
+        *("query_prefix", "document_prefix"),
+    )
+)
+"""Settings that are hashed at their defaults too.
+
+A newer setting is hashed only where it differs from its default, so that fingerprints of vectors
+that are stored already stay as they are.
+"""
+
+_FROM_SPEC = ("dimensions", "window_tokens", "context_weight", "query_prefix", "document_prefix")
+
+
+def fingerprint_of(settings: Mapping[str, Any], spec: ModelSpec | None, digest: str | None) -> str:
+    """Return 32 hexadecimal digits: BLAKE2b of the canonical JSON of what changes a vector.
+
+    Args:
+        settings: By name, those that change vectors, with the backend that "auto" means, and the
+            `counter` of tokens.
+        spec: The model's record where the table has one. Its values stand in for settings that are
+            None, so that naming a default changes nothing.
+        digest: The digest of a model directory, which then counts in place of its name.
+    """
+    values = dict(settings)
+    if digest is not None:
+        values["model"] = f"directory:{digest}"
+    elif spec is not None:
+        values["model"] = spec.name
+        for name in _FROM_SPEC:
+            if values[name] is None:
+                values[name] = getattr(spec, name)
+        if values["overlap_tokens"] is None and not values["document_prefix"]:
+            values["overlap_tokens"] = spec.overlap(values["window_tokens"])
+    values["format"] = FORMAT_VERSION
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,41 @@
+"""The table in docs/settings.md, made from the fields of `Settings`.
+
+python tests/plugins/settings_page.py      writes the table anew
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType
+from typing import Literal, get_args, get_origin
+
+from ctxembed import Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+HEAD = "| setting | type | default | what it does | changes vectors |\n| --- | --- | --- | --- | --- |\n"
+
+
+def row_of(field):
+    """Return the line of the table for one setting."""
+    default = "" if field.default is None else f"`{field.default!r}`".replace("'", '"')
+    vectors = "yes" if field.metadata["in_vectors"] else ""
+    text = field.metadata["text"]
+    return f"| `{field.name}` | {type_of(field.type)} | {default} | {text} | {vectors} |"
+
+
+def type_of(kind):
+    """Return a type as a reader wants to see it: choices one by one, and no None."""
+    if get_origin(kind) is Literal:
+        return ", ".join(f'`"{choice}"`' for choice in get_args(kind))
+    (plain,) = {*(get_args(kind) or [kind])} - {NoneType}
+    return f"`{plain.__name__}`"
+
+
+def written():
+    """Return the page, with the table as it has to be."""
+    page = PAGE.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = "".join(line for line in page if not line.startswith("| `"))
+    return kept.replace(HEAD, HEAD + "".join(f"{row_of(field)}\n" for field in fields(Settings)))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(), encoding="utf-8")
