@@ -1,7 +1,5 @@
 """One command-line option for every field of `Settings`: `with_settings`."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
