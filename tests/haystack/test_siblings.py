@@ -4,7 +4,7 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haystack_integrations.components.embedders.ctxembed.siblings import sources_of, text_of
+from haystack_integrations.components.embedders.ctxembed.siblings import group_siblings, text_of
 
 KEYS = st.one_of(st.none(), st.sampled_from(["a", "b", ""]), st.integers(0, 2))
 PLACES = st.integers(-1, 5)
@@ -16,7 +16,7 @@ def test_every_document_is_in_one_source_in_order(items):
         Document(content="same", meta={"source_id": key, "split_id": place})
         for key, place in items
     ]
-    sources = sources_of(
+    sources = group_siblings(
         documents, source_key="source_id", order_key="split_id", missing_group="single"
     )
     positions = [position for source in sources for position in source.positions]

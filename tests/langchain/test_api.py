@@ -86,9 +86,9 @@ def test_without_a_key_the_error_says_so(monkeypatch):
 
 
 def test_the_names_of_the_key_are_the_cores():
-    from ctxembed.backends.api import KEY_NAMES
+    from ctxembed.wire import KEY_VARIABLES
 
-    assert tuple(module.KEY_NAMES) == KEY_NAMES
+    assert tuple(module.KEY_NAMES) == KEY_VARIABLES
 
 
 def test_closed_embeddings_open_again(api, remote):

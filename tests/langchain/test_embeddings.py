@@ -182,3 +182,12 @@ def test_flat_texts_are_warned_about_once(fake, caplog):
     assert [record.name for record in caplog.records] == ["langchain_ctxembed.embeddings"]
     assert "ContextualVectorStore" in caplog.text
     assert "private" not in caplog.text
+
+
+def test_settings_are_checked_once_and_are_those_of_the_copy():
+    embeddings = ContextualEmbeddings(model="minilm")
+    assert embeddings.settings is embeddings.settings
+    shorter = embeddings.model_copy(update={"dimensions": 8})
+    assert (shorter.settings.dimensions, embeddings.settings.dimensions) == (8, None)
+    assert pickle.loads(pickle.dumps(embeddings)).settings == embeddings.settings
+    assert "settings" not in embeddings.model_dump()

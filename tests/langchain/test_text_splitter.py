@@ -1,6 +1,7 @@
 """`ContextualTextSplitter` and `stamp_context`: what is written into the metadata, and what stays."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from langchain_core.documents import BaseDocumentTransformer, Document
@@ -175,3 +176,30 @@ def test_chunks_of_a_foreign_splitter_can_be_stamped(registry):
     assert [chunk.metadata["title"] for chunk in chunks] == ["One", "Two"]
     assert registry.get(contexts(chunks)[0]) == ("first", "second")
     assert "context_id" not in parts[0].metadata
+
+
+def test_the_default_splitter_counts_the_tokens_of_a_text_once(fake, registry):
+    embeddings, backend = fake()
+    counted = Counter()
+    tokenize = backend.tokenize
+
+    def tokenize_and_note(texts):
+        counted.update(texts)
+        return tokenize(texts)
+
+    backend.tokenize = tokenize_and_note
+    words = [f"word{number % 50}" for number in range(3000)]
+    text = " ".join(words) + "\n\n" + "A sentence. " * 300
+    chunks = ContextualTextSplitter(embeddings=embeddings, registry=registry).split_documents(
+        [Document(page_content=text)]
+    )
+    uncached = RecursiveCharacterTextSplitter(
+        separators=["\n\n", "\n", ". ", "? ", "! ", " ", ""],
+        keep_separator="end",
+        chunk_size=128,
+        chunk_overlap=0,
+        length_function=lambda part: tokenize([part])[0].count,
+    )
+    assert [chunk.page_content for chunk in chunks] == uncached.split_text(text)
+    assert set(counted.values()) == {1}
+    assert counted.total() < 100

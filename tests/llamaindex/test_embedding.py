@@ -334,13 +334,13 @@ def test_all_documents_go_to_the_core_in_one_call(fake):
 
 async def test_async_calls_leave_the_event_loop_free(fake, monkeypatch):
     slow = threading.Event()
-    real = ContextualEmbedding._read
+    real = ContextualEmbedding._inputs
 
     def read(self, nodes):
         slow.wait(5)
         return real(self, nodes)
 
-    monkeypatch.setattr(ContextualEmbedding, "_read", read)
+    monkeypatch.setattr(ContextualEmbedding, "_inputs", read)
     fast = Embedder.open
     monkeypatch.setattr(Embedder, "open", lambda *a, **k: (slow.wait(5), fast(*a, **k))[1])
     given = ContextualEmbedding(model_name="fake")

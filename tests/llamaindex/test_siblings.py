@@ -16,7 +16,7 @@ from llama_index.core.schema import IndexNode, NodeRelationship, RelatedNodeInfo
 
 from ctxembed import InputError
 from llama_index.embeddings.ctxembed import ContextualNodeParser
-from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
+from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 
 def node(text, key=None, start=None, **related):
@@ -30,7 +30,7 @@ def node(text, key=None, start=None, **related):
 
 
 def grouped(nodes):
-    return [(group.key, [each.text for each in group.nodes]) for group in sibling_groups(nodes)]
+    return [(group.key, [each.text for each in group.nodes]) for group in group_siblings(nodes)]
 
 
 def test_nodes_are_grouped_by_source_in_first_seen_order_and_ordered_by_offset():
@@ -58,7 +58,7 @@ def test_links_in_a_circle_are_not_followed_for_ever():
     nodes = [node("1", "a", previous="2"), node("2", "a", previous="1"), node("3", "a")]
     assert grouped(nodes) == [("a", ["1", "2", "3"])]
     parents = [node("1", "a", 0, parent="2"), node("2", "a", 0, parent="1")]
-    assert [group.level for group in sibling_groups(parents)] == [2]
+    assert [group.level for group in group_siblings(parents)] == [2]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def long_document():
 
 
 def levels(nodes):
-    return [[each.text for each in group.nodes] for group in sibling_groups(nodes)]
+    return [[each.text for each in group.nodes] for group in group_siblings(nodes)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,7 +91,7 @@ def test_leaves_alone_are_siblings_in_the_order_given(long_document):
     leaves = get_leaf_nodes(parser.get_nodes_from_documents([long_document]))
     (level,) = levels(leaves)
     assert " ".join(level).split() == long_document.text.split()
-    check_complete(sibling_groups(leaves))
+    check_complete(group_siblings(leaves))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -106,7 +106,7 @@ def test_nodes_split_twice_are_in_document_order(seed, sections):
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 50)), max_size=20))
 def test_every_node_is_in_one_group_and_order_is_that_of_offsets(items):
     nodes = [node(str(n), key, start) for n, (key, start) in enumerate(items)]
-    groups = sibling_groups(nodes)
+    groups = group_siblings(nodes)
     together = [each for group in groups for each in group.nodes]
     assert sorted(map(id, together)) == sorted(map(id, nodes))
     for group in groups:
@@ -125,7 +125,7 @@ LINKS = st.dictionaries(st.sampled_from(["previous", "next", "parent"]), IDS)
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), IDS, LINKS), max_size=10))
 def test_no_node_is_lost_whatever_the_links_and_ids_say(items):
     nodes = [node(id_, key, place, **links) for place, (key, id_, links) in enumerate(items)]
-    for groups in (sibling_groups(nodes), sibling_groups(nodes, parsed=True)):
+    for groups in (group_siblings(nodes), group_siblings(nodes, parsed=True)):
         together = [each for group in groups for each in group.nodes]
         assert sorted(map(id, together)) == sorted(map(id, nodes))
 
@@ -179,12 +179,12 @@ def with_tables():
 
 @pytest.mark.parametrize("parsed", [False, True])
 def test_index_nodes_in_the_place_of_tables_hold_a_document_together(parsed):
-    groups = sibling_groups(with_tables(), parsed=parsed)
+    groups = group_siblings(with_tables(), parsed=parsed)
     check_complete(groups)
     (group,) = groups
     assert [each.text for each in group.nodes] == ["before", "table 1", "table 2", "after"]
     with pytest.raises(InputError, match="neighbours of its nodes are not in this call"):
-        check_complete(sibling_groups(with_tables()[:3]))
+        check_complete(group_siblings(with_tables()[:3]))
 
 
 def split(documents, stamped):
@@ -195,10 +195,10 @@ def split(documents, stamped):
 @pytest.mark.parametrize("stamped", [False, True])
 def test_missing_siblings_are_refused_with_the_document_and_what_to_do(documents, stamped):
     nodes = split(documents, stamped)
-    check_complete(sibling_groups(nodes))
+    check_complete(group_siblings(nodes))
     for gone in (0, 1, 3):
         with pytest.raises(InputError, match="num_workers, give documents") as info:
-            check_complete(sibling_groups([*nodes[:gone], *nodes[gone + 1 :]]))
+            check_complete(group_siblings([*nodes[:gone], *nodes[gone + 1 :]]))
         assert info.value.key == "tale-0"
         assert "missing_siblings" in str(info.value)
         assert nodes[1].text not in str(info.value)
@@ -209,14 +209,14 @@ def test_nodes_split_again_after_they_were_stamped_are_refused(documents):
     with pytest.raises(
         InputError, match="of its nodes are in this call, where 4 were parsed together"
     ):
-        check_complete(sibling_groups(again))
+        check_complete(group_siblings(again))
 
 
 @pytest.mark.parametrize("stamped", [False, True])
 def test_whole_documents_are_complete_in_any_order(documents, stamped):
     nodes = split(documents, stamped)
     random.Random(1).shuffle(nodes)
-    check_complete(sibling_groups(nodes))
-    for group in sibling_groups(nodes):
+    check_complete(group_siblings(nodes))
+    for group in group_siblings(nodes):
         text = next(each.text for each in documents if each.id_ == group.key)
         assert " ".join(each.text for each in group.nodes).split() == text.split()

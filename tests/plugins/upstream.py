@@ -136,9 +136,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def handle_error(self, *_):
-        pass
-
 
 @pytest.fixture
 def api(monkeypatch):

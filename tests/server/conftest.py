@@ -4,12 +4,14 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 
 import httpx
 import pytest
 
 from ctxembed import Embedder, ModelSpec, Settings
 from ctxembed.server import create_app
+from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.listener import Listener, bind
 from ctxembed.testing import FakeBackend
 
@@ -50,16 +52,28 @@ class Running:
         return self.post("embeddings", **({"model": PLAIN, "input": texts} | body))
 
 
+class Watched(Listener):
+    """A listener that tells when it has started."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.up = threading.Event()
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        self.up.set()
+
+
 @contextmanager
 def running(app, embedder):
     """Run an application in a thread, on a free port, until the block ends."""
-    listener = Listener(app, grace=5)
+    listener = Watched(app, grace=5)
     with bind("127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         thread = threading.Thread(target=listener.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            until(lambda: listener.started)
+            assert listener.up.wait(20)
             yield Running(url, app, listener, embedder)
         finally:
             listener.should_exit = True
@@ -67,8 +81,48 @@ def running(app, embedder):
             assert not thread.is_alive()
 
 
+def loaded_event(lifecycle):
+    """Return an event that is set when the model is open, or has failed to open."""
+    loaded, load = threading.Event(), lifecycle._load
+
+    def load_and_tell():
+        load()
+        loaded.set()
+
+    lifecycle._load = load_and_tell
+    return loaded
+
+
+class Hold:
+    """A fault that keeps the model busy from its first batch until it is opened."""
+
+    def __init__(self):
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, batch):
+        self.entered.set()
+        assert self.opened.wait(20)
+
+
+@dataclass
+class QueueEvents:
+    """The number of held tokens, for every request that enters or leaves the queue of a server."""
+
+    entered: SimpleQueue
+    left: SimpleQueue
+
+    def wait_entered(self, count):
+        for _ in range(count):
+            self.entered.get(timeout=20)
+
+    def wait_left(self, count):
+        for _ in range(count):
+            self.left.get(timeout=20)
+
+
 def until(condition, seconds=20):
-    """Wait for a condition that other threads make true."""
+    """Wait for what has no event: the connections and descriptors of a server."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -84,12 +138,38 @@ def serve():
             backend = backend or FakeBackend(replace(SPEC, **(spec or {})))
             embedder = Embedder(backend, settings or Settings())
             app = create_app(opener or embedder, **options)
+            loaded = loaded_event(app.state.lifecycle)
             server = stack.enter_context(running(app, embedder))
             if ready:
-                until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+                assert loaded.wait(20)
+                assert httpx.get(f"{server.url}/ready").status_code == 200
             return server
 
         yield start
+
+
+@pytest.fixture
+def hold():
+    """A `Hold` that is opened when the test ends, before its servers do."""
+    made = Hold()
+    yield made
+    made.opened.set()
+
+
+@pytest.fixture
+def queue_events(monkeypatch):
+    events = QueueEvents(SimpleQueue(), SimpleQueue())
+    submit = Dispatcher.submit
+
+    def submit_and_tell(self, windows, recipe):
+        future = submit(self, windows, recipe)
+        events.entered.put(self.held)
+        # the queue's own callback was added first, so it has let go of the tokens by then
+        future.add_done_callback(lambda _: events.left.put(self.held))
+        return future
+
+    monkeypatch.setattr(Dispatcher, "submit", submit_and_tell)
+    return events
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import logging
 import signal
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -19,22 +18,10 @@ from ctxembed.testing import FakeBackend
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
 
 
-class Hold:
-    """A fault that keeps the model busy from its first batch until it is opened."""
-
-    def __init__(self):
-        self.opened = threading.Event()
-
-    def __call__(self, batch):
-        assert self.opened.wait(20)
-
-
 @pytest.fixture
-def held(serve):
-    """A server whose model is busy with one request, with a thread that waits for its answer."""
-    hold = Hold()
-    backend = FakeBackend(limits=Limits(batch_tokens=20), fault=hold)
-    server = serve(backend)
+def held(serve, hold, queue_events):
+    """A server whose model will be busy with its first batch; threads that wait for answers."""
+    server = serve(FakeBackend(limits=Limits(batch_tokens=20), fault=hold))
     with ThreadPoolExecutor(40) as pool:
         yield server, hold, pool
         hold.opened.set()
@@ -66,12 +53,13 @@ def test_64_clients_get_their_own_rows(serve):
             np.testing.assert_array_equal(np.stack(rows), expected)
 
 
-def test_requests_that_arrive_together_share_batches(held, wait_until):
+def test_requests_that_arrive_together_share_batches(held, queue_events):
     server, hold, pool = held
     first = pool.submit(server.documents, [["first"]])
-    wait_until(lambda: server.backend.batches)
+    assert hold.entered.wait(20)
     others = [pool.submit(server.documents, [[f"number {n}"]]) for n in range(10)]
-    wait_until(lambda: queued(server) == 1 + 20)
+    queue_events.wait_entered(1 + 10)
+    assert queued(server) == 1 + 20
     hold.opened.set()
     for answer in [first, *others]:
         assert answer.result(20).status_code == 200
@@ -84,10 +72,10 @@ def queued(server):
     return int(float(line.split()[1]))
 
 
-def test_a_client_that_hangs_up_leaves_the_queue(held, wait_until):
+def test_a_client_that_hangs_up_leaves_the_queue(held, queue_events):
     server, hold, pool = held
     first = pool.submit(server.documents, [["first"]])
-    wait_until(lambda: server.backend.batches)
+    assert hold.entered.wait(20)
     body = json.dumps({"model": CONTEXTUAL, "input": [["given up"]]}).encode()
     port = int(server.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as client:
@@ -95,8 +83,10 @@ def test_a_client_that_hangs_up_leaves_the_queue(held, wait_until):
             f"POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
         )
         client.sendall(head.encode() + b"\r\n\r\n" + body)
-        wait_until(lambda: queued(server) == 3)
-    wait_until(lambda: queued(server) == 1)
+        queue_events.wait_entered(2)
+        assert queued(server) == 3
+    queue_events.wait_left(1)
+    assert queued(server) == 1
     hold.opened.set()
     assert first.result(20).status_code == 200
     assert server.documents([["last"]]).status_code == 200
@@ -104,14 +94,15 @@ def test_a_client_that_hangs_up_leaves_the_queue(held, wait_until):
     assert 'status="499"} 1.0' in httpx.get(f"{server.url}/metrics").text
 
 
-def test_a_long_request_does_not_starve_a_short_one(held, wait_until):
+def test_a_long_request_does_not_starve_a_short_one(held, queue_events):
     server, hold, pool = held
     first = pool.submit(server.documents, [["first"]])
-    wait_until(lambda: server.backend.batches)
+    assert hold.entered.wait(20)
     long = pool.submit(server.documents, [[f"long document {n}"] for n in range(300)])
-    wait_until(lambda: queued(server) > 300)
+    queue_events.wait_entered(2)
     short = pool.submit(server.documents, [["short"]])
-    wait_until(lambda: queued(server) == 902)
+    queue_events.wait_entered(1)
+    assert queued(server) == 902
     hold.opened.set()
     for answer in (short, first, long):
         assert answer.result(20).status_code == 200
@@ -120,13 +111,11 @@ def test_a_long_request_does_not_starve_a_short_one(held, wait_until):
     assert len(texts) == 302
 
 
-def test_a_full_queue_is_429_at_once_with_a_time_to_come_back(serve, wait_until):
-    hold = Hold()
-    backend = FakeBackend(fault=hold)
-    server = serve(backend, max_queue_tokens=5)
+def test_a_full_queue_is_429_at_once_with_a_time_to_come_back(serve, hold):
+    server = serve(FakeBackend(fault=hold), max_queue_tokens=5)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(server.documents, [["a b c"]])
-        wait_until(lambda: backend.batches)
+        assert hold.entered.wait(20)
         response = server.documents([["d e f"]])
         assert response.status_code == 429
         assert response.json()["error"]["type"] == "rate_limit_exceeded"
@@ -136,11 +125,12 @@ def test_a_full_queue_is_429_at_once_with_a_time_to_come_back(serve, wait_until)
     assert server.documents([["d e f"]]).status_code == 200
 
 
-def test_what_a_shutdown_cuts_off_is_answered(held, wait_until, caplog):
+def test_what_a_shutdown_cuts_off_is_answered(held, queue_events, caplog):
     server, _, pool = held
     server.listener.config.timeout_graceful_shutdown = 0.2
     asked = [pool.submit(server.documents, [[f"secret {n}"]]) for n in range(3)]
-    wait_until(lambda: queued(server) == 6)
+    queue_events.wait_entered(3)
+    assert queued(server) == 6
     server.listener.handle_exit(signal.SIGTERM, None)
     for answer in asked:
         response = answer.result(20)

@@ -5,6 +5,7 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+from starlette.exceptions import HTTPException
 
 from ctxembed import BackendError, InputError, NonFiniteError, Settings
 from ctxembed.assembly import assemble_all
@@ -12,7 +13,6 @@ from ctxembed.batches import Limits
 from ctxembed.planning import plan_batches, plan_documents
 from ctxembed.recipe import document_recipe
 from ctxembed.server.dispatcher import Dispatcher
-from ctxembed.server.error_responses import Refusal
 from ctxembed.testing import FakeBackend
 
 
@@ -186,9 +186,9 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(dispatching):
     backend, dispatcher, _ = dispatching(gate, most_tokens=10)
     first = submit(backend, dispatcher, ("a b c d e f",))
     assert gate.entered.wait(20)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HTTPException) as caught:
         submit(backend, dispatcher, ("g h i j k",))
-    assert caught.value.status == 429
+    assert caught.value.status_code == 429
     assert 1 <= int(caught.value.headers["Retry-After"]) <= 60
     second = submit(backend, dispatcher, ("g h i j",))
     gate.opened.set()
@@ -213,7 +213,7 @@ def test_closing_gives_up_what_waits_and_takes_no_more(dispatching):
         rows(second)
     gate.opened.set()
     closing.join(20)
-    with pytest.raises(Refusal, match="shutting down"):
+    with pytest.raises(HTTPException, match="shutting down"):
         submit(backend, dispatcher, ("three",))
     assert len(rows(first)) == 1
 

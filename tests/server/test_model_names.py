@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from ctxembed import MODELS, ModelSpec, find_model
-from ctxembed.server.error_responses import Refusal
 from ctxembed.server.model_names import (
-    check_name,
-    names_for,
-    recognise,
+    check_model,
+    model_names,
+    official_model,
+    routes_by_name,
 )
 from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
 
@@ -19,62 +20,62 @@ OTHER = ModelSpec(name="/models/mine", dimensions=384, max_tokens=510)
 
 @pytest.mark.parametrize("spec", [CONTEXT_06, CONTEXT_4])
 def test_a_contextual_checkpoint_answers_its_own_ids_on_the_contextual_route(spec):
-    names = names_for(spec, 1.0)
-    assert set(names.at(CONTEXTUAL_PATH)) == {spec.name, *spec.aliases}
-    assert names.at(INDEPENDENT_PATH) == ()
+    names = model_names(spec, 1.0)
+    assert set(names[CONTEXTUAL_PATH]) == {spec.name, *spec.aliases}
+    assert names[INDEPENDENT_PATH] == ()
 
 
 @pytest.mark.parametrize("spec", [PLAIN_06, PLAIN_4])
 def test_an_independent_checkpoint_answers_its_own_ids_on_the_other_route(spec):
-    names = names_for(spec, 0.0)
-    assert set(names.at(INDEPENDENT_PATH)) == {spec.name, *spec.aliases}
-    assert names.at(CONTEXTUAL_PATH) == ()
+    names = model_names(spec, 0.0)
+    assert set(names[INDEPENDENT_PATH]) == {spec.name, *spec.aliases}
+    assert names[CONTEXTUAL_PATH] == ()
 
 
 @pytest.mark.parametrize("known", [CONTEXT_06, CONTEXT_4, PLAIN_06, PLAIN_4])
 def test_a_directory_is_recognised_by_the_facts_of_its_configuration(known):
     spec = replace(known, name="/models/copy", price=None, aliases=())
-    assert recognise(spec) is known
+    assert official_model(spec) is known
 
 
 def test_another_width_is_not_recognised():
-    assert recognise(replace(CONTEXT_06, name="/models/tiny", dimensions=64)) is None
+    assert official_model(replace(CONTEXT_06, name="/models/tiny", dimensions=64)) is None
 
 
 def test_a_model_of_the_table_that_the_api_does_not_have_is_not_recognised():
-    assert recognise(find_model("minilm")) is None
+    assert official_model(find_model("minilm")) is None
 
 
 def test_an_unrecognised_checkpoint_answers_all_official_ids_on_their_routes():
-    names = names_for(OTHER, 0.5)
+    names = model_names(OTHER, 0.5)
     for spec in (CONTEXT_06, CONTEXT_4):
-        assert {spec.name, *spec.aliases} <= set(names.at(CONTEXTUAL_PATH))
+        assert {spec.name, *spec.aliases} <= set(names[CONTEXTUAL_PATH])
     for spec in (PLAIN_06, PLAIN_4):
-        assert {spec.name, *spec.aliases} <= set(names.at(INDEPENDENT_PATH))
-    assert len(names.routes()) == 8
-    assert "minilm" in names_for(find_model("minilm"), 0.5).at(INDEPENDENT_PATH)
+        assert {spec.name, *spec.aliases} <= set(names[INDEPENDENT_PATH])
+    assert len(routes_by_name(names)) == 8
+    assert "minilm" in model_names(find_model("minilm"), 0.5)[INDEPENDENT_PATH]
 
 
 def test_a_model_that_gives_no_context_answers_no_contextual_route():
-    names = names_for(OTHER, 0.0)
-    assert names.at(CONTEXTUAL_PATH) == ()
-    with pytest.raises(Refusal, match="for /v1/embeddings"):
-        check_name(names, "pplx-embed-context-v1-0.6b", CONTEXTUAL_PATH)
+    names = model_names(OTHER, 0.0)
+    assert names[CONTEXTUAL_PATH] == ()
+    with pytest.raises(HTTPException, match="for /v1/embeddings"):
+        check_model(names, "pplx-embed-context-v1-0.6b", CONTEXTUAL_PATH)
 
 
 def test_an_alias_is_answered_wherever_the_model_is():
-    assert "mine" in names_for(CONTEXT_06, 1.0, ["mine"]).at(CONTEXTUAL_PATH)
-    assert "mine" not in names_for(CONTEXT_06, 1.0, ["mine"]).at(INDEPENDENT_PATH)
-    both = names_for(OTHER, 0.5, ["mine"])
-    assert both.routes()["mine"] == [CONTEXTUAL_PATH, INDEPENDENT_PATH]
+    assert "mine" in model_names(CONTEXT_06, 1.0, ["mine"])[CONTEXTUAL_PATH]
+    assert "mine" not in model_names(CONTEXT_06, 1.0, ["mine"])[INDEPENDENT_PATH]
+    both = model_names(OTHER, 0.5, ["mine"])
+    assert routes_by_name(both)["mine"] == [CONTEXTUAL_PATH, INDEPENDENT_PATH]
 
 
 def test_a_refusal_names_what_is_answered():
-    names = names_for(CONTEXT_06, 1.0)
+    names = model_names(CONTEXT_06, 1.0)
     with pytest.raises(
-        Refusal, match=r"this server answers pplx-embed-context-v1-0\.6b"
+        HTTPException, match=r"this server answers pplx-embed-context-v1-0\.6b"
     ) as caught:
-        check_name(names, "pplx-embed-context-v1-4b", CONTEXTUAL_PATH)
-    assert caught.value.status == 400
-    with pytest.raises(Refusal, match="is for /v1/contextualizedembeddings"):
-        check_name(names, "pplx-embed-context-v1-0.6b", INDEPENDENT_PATH)
+        check_model(names, "pplx-embed-context-v1-4b", CONTEXTUAL_PATH)
+    assert caught.value.status_code == 400
+    with pytest.raises(HTTPException, match="is for /v1/contextualizedembeddings"):
+        check_model(names, "pplx-embed-context-v1-0.6b", INDEPENDENT_PATH)

@@ -1,6 +1,8 @@
 """The OpenAPI document tells the truth, and no request that it allows, or nearly allows, is a 500."""
 
+import re
 import warnings
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from ctxembed.server import schemas
 from ctxembed.server.openapi import openapi_document
+from ctxembed.server.routes import OPERATIONS
 
 EXAMPLES = 30
 
@@ -30,6 +33,12 @@ def test_every_route_is_documented(serve):
     document = httpx.get(f"{server.url}/openapi.json").json()
     routes = {route.path for route in server.app.routes} - {"/openapi.json"}
     assert set(document["paths"]) == routes
+
+
+def test_the_page_of_the_server_names_every_route():
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(GET|POST) (\S+)` \|", page, re.MULTILINE)
+    assert sorted(table) == sorted((each.method, each.path) for each in OPERATIONS)
 
 
 def test_a_key_is_documented_where_one_is_asked_for():

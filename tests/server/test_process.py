@@ -14,7 +14,7 @@ import pytest
 
 COMMAND = """
 import sys, typer
-from ctxembed.cli import failures
+from ctxembed.cli import error_reports
 from ctxembed.cli.serve import serve
 def run():
     app = typer.Typer(pretty_exceptions_enable=False)
@@ -22,58 +22,98 @@ def run():
     try:
         app()
     except Exception as error:
-        code = failures.exit_code(error, debug=False)
+        code = error_reports.exit_code(error, debug=False)
         if code is None:
             raise
         sys.exit(code)
 """
 WHOLE = "from ctxembed.cli import main as run\n"
-SLOW = """
-import sys, time
-from ctxembed import Embedder, embedder
+FAKE = """
+import os, sys
+from ctxembed import embedder
+from ctxembed.server.dispatcher import Dispatcher
+from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.testing import FakeBackend
+def tell(event):
+    sys.stderr.write(f"event: {event}\\n")
+def telling(function, event):
+    def wrapper(*args):
+        result = function(*args)
+        tell(event)
+        return result
+    return wrapper
+def hold(step):
+    if step == HELD:
+        tell(f"held {step}")
+        os.read(0, 1)  # until the test closes the pipe
 def opened(settings, api_key=None):
-    sys.stderr.write(f"opened {{settings.model}} {{settings.device}} {{settings.dtype}}\\n")
-    time.sleep({loading})
-    return FakeBackend(fault=lambda batch: time.sleep({embedding}))
+    tell(f"opened {settings.model} {settings.device} {settings.dtype}")
+    hold("loading")
+    return FakeBackend(fault=lambda batch: hold("embedding"))
 embedder.open_backend = opened
+Dispatcher.submit = telling(Dispatcher.submit, "queued")
+Lifecycle.drain = telling(Lifecycle.drain, "draining")
 """
 
 
 class Process:
-    """A server in a process of its own; its lines on standard error are gathered."""
+    """A server in a process of its own; its lines on standard error are gathered.
 
-    def __init__(self, *options, loading=0, embedding=0, fake=True, env=None, whole=False):
-        code = (WHOLE if whole else COMMAND) + (
-            SLOW.format(loading=loading, embedding=embedding) if fake else ""
-        )
+    With `held`, it stops while "loading" or "embedding" until `release` is called.
+    """
+
+    def __init__(self, *options, held=None, fake=True, env=None, whole=False):
+        code = (WHOLE if whole else COMMAND) + (f"HELD = {held!r}\n{FAKE}" if fake else "")
         options = [*(["serve"] if whole else []), "--port", "0", *options]
         self.popen = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code + "run()", *options],
+            stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | (env or {}),
         )
         self.lines = []
-        self.first = threading.Event()
+        self.ended = False
+        self.changed = threading.Condition()
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
 
     def read(self):
         for line in self.popen.stderr:
-            self.lines.append(line)
-            self.first.set()
-        self.first.set()
+            with self.changed:
+                self.lines.append(line)
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def wait_for(self, text, count=1):
+        """Wait until so many lines have the text, and return the last one."""
+
+        def found():
+            return [line for line in self.lines if text in line]
+
+        with self.changed:
+            self.changed.wait_for(lambda: len(found()) >= count or self.ended, 60)
+            assert len(found()) >= count, "".join(self.lines)
+            return found()[-1]
+
+    def wait_ready(self):
+        self.wait_for(" ready: ")
+        assert self.get("/ready").status_code == 200
+
+    def release(self):
+        self.popen.stdin.close()
 
     @property
     def url(self):
-        assert self.first.wait(60)
-        return re.match(r"(http://\S+)", self.lines[0])[1]
+        return re.match(r"(http://\S+)", self.wait_for("http://"))[1]
 
     def end(self, timeout=60):
         code = self.popen.wait(timeout)
         self.reader.join()
         self.popen.stderr.close()
+        self.popen.stdin.close()
         return code
 
     def get(self, path):
@@ -103,9 +143,9 @@ def start():
             process.end()
 
 
-def test_it_listens_while_it_loads_and_is_ready_then(start, wait_until):
-    process = start(loading=2)
-    wait_until(lambda: up(process), 60)
+def test_it_listens_while_it_loads_and_is_ready_then(start):
+    process = start(held="loading")
+    process.wait_for("held loading")
     assert process.get("/health").status_code == 200
     assert process.get("/ready").status_code == 503
     assert process.get("/ready").json() == {"status": "loading"}
@@ -113,50 +153,36 @@ def test_it_listens_while_it_loads_and_is_ready_then(start, wait_until):
     assert response.status_code == 503
     assert response.json()["error"]["type"] == "unavailable"
     assert response.headers["retry-after"] == "5"
-    wait_until(lambda: process.get("/ready").status_code == 200)
+    process.release()
+    process.wait_ready()
     assert process.ask().status_code == 200
 
 
-def up(process):
-    try:
-        return process.get("/health").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def is_ready(process):
-    return up(process) and process.get("/ready").status_code == 200
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
-def test_sigterm_finishes_what_is_queued_and_takes_no_more(start, wait_until):
-    process = start(embedding=0.3)
-    wait_until(lambda: is_ready(process), 60)
+def test_sigterm_finishes_what_is_queued_and_takes_no_more(start):
+    process = start(held="embedding")
+    process.wait_ready()
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(process.ask, f"text {n}") for n in range(8)]
-        wait_until(lambda: "ctxembed_batch_tokens_sum 0.0" not in process.get("/metrics").text)
-        wait_until(lambda: all_in(process))
+        process.wait_for("held embedding")
+        process.wait_for("event: queued", 8)
         process.popen.send_signal(signal.SIGTERM)
+        process.wait_for("event: draining")
+        process.release()
         assert [answer.result(60).status_code for answer in asked] == [200] * 8
     assert process.end() in (0, -signal.SIGTERM)
     with pytest.raises(httpx.ConnectError):
         process.ask()
 
 
-def all_in(process):
-    """Tell whether all eight requests of two tokens are queued or answered."""
-    text = process.get("/metrics").text
-    found = re.findall(
-        r"^(ctxembed_queue_tokens|ctxembed_tokens_total\S*) (\S+)$", text, re.MULTILINE
-    )
-    return sum(float(value) for _, value in found) >= 16
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
-def test_sigterm_while_loading_ends_it(start, wait_until):
-    process = start(loading=1)
-    wait_until(lambda: up(process), 60)
+def test_sigterm_while_loading_ends_it(start):
+    process = start(held="loading")
+    process.wait_for("held loading")
+    assert process.get("/health").status_code == 200
     process.popen.send_signal(signal.SIGTERM)
+    process.wait_for("event: draining")
+    process.release()
     assert process.end() in (0, -signal.SIGTERM)
 
 
@@ -174,9 +200,9 @@ def test_a_port_that_is_taken_ends_it_with_the_reason(start):
     assert "in use" in process.lines[-1]
 
 
-def test_the_key_comes_from_the_environment_and_is_nowhere_on_standard_error(start, wait_until):
+def test_the_key_comes_from_the_environment_and_is_nowhere_on_standard_error(start):
     process = start(env={"CTXEMBED_SERVER_KEY": "from-the-environment"})
-    wait_until(lambda: is_ready(process), 60)
+    process.wait_ready()
     assert process.ask().status_code == 401
     assert process.ask(key="from-the-environment").status_code == 200
     process.popen.terminate()
@@ -197,23 +223,22 @@ def test_an_empty_key_or_alias_and_the_hosted_api_are_refused(start):
         assert process.lines[-1].startswith("error: ")
 
 
-def test_listening_beyond_this_machine_without_a_key_is_said(start, wait_until):
+def test_listening_beyond_this_machine_without_a_key_is_said(start):
     process = start("--host", "0.0.0.0")
-    assert process.first.wait(60)
-    wait_until(lambda: any("anyone who reaches" in line for line in process.lines))
+    process.wait_for("anyone who reaches")
     process.popen.terminate()
     process.end()
 
 
-def test_every_flag_has_its_effect(start, wait_until):
+def test_every_flag_has_its_effect(start):
     """Model, device and dtype reach the model, alias and key the clients, host and port the socket."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     flags = "--model minilm --device cpu --dtype float32 --alias mine --alias another --api-key k"
     process = start("--host", "127.0.0.1", "--port", port, *flags.split())
-    wait_until(lambda: is_ready(process), 60)
+    process.wait_ready()
     assert process.url == f"http://127.0.0.1:{port}"
-    assert "opened minilm cpu float32\n" in process.lines
+    assert "event: opened minilm cpu float32\n" in process.lines
     models = httpx.get(f"{process.url}/v1/models", headers={"Authorization": "Bearer k"}).json()
     assert {"mine", "another"} <= {model["id"] for model in models["data"]}
     assert process.get("/v1/models").status_code == 401
@@ -221,20 +246,25 @@ def test_every_flag_has_its_effect(start, wait_until):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send to one process")
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_while_busy_says_stopped_and_nothing_else(start, wait_until, times):
-    process = start(embedding=2, whole=True)
-    wait_until(lambda: is_ready(process), 60)
+def test_ctrl_c_while_busy_says_stopped_and_nothing_else(start, times):
+    process = start(held="embedding", whole=True)
+    process.wait_ready()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(process.ask)
-        wait_until(lambda: "ctxembed_queue_tokens 0.0" not in process.get("/metrics").text)
+        process.wait_for("held embedding")
         before = len(process.lines)
-        process.popen.send_signal(signal.SIGINT)
-        if times == 2:
-            wait_until(lambda: not up(process))
+        for time in range(times):
             process.popen.send_signal(signal.SIGINT)
+            process.wait_for("event: draining", time + 1)
+        if times == 2:
             assert asked.exception(60) or asked.result().status_code == 503
-        else:
+        process.release()
+        if times == 1:
             assert asked.result(60).status_code == 200
     assert process.end() == 130
-    said = [line for line in process.lines[before:] if not re.search(r" (GET|POST) /", line)]
+    said = [
+        line
+        for line in process.lines[before:]
+        if not line.startswith("event: ") and not re.search(r" (GET|POST) /", line)
+    ]
     assert said == ["stopped\n"]

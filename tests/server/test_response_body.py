@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from ctxembed.server.response_body import reply_body
+from ctxembed.server.response_body import response_body
 
 CODES = np.arange(-128, 128).astype(np.int8).reshape(2, 128)
 
 
 def body(rows, wire_format="base64_int8", *, nested=True):
     return json.loads(
-        reply_body(rows, model="m", wire_format=wire_format, tokens=7, nested=nested)
+        response_body(rows, model="m", wire_format=wire_format, tokens=7, nested=nested)
     )
 
 

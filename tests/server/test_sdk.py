@@ -2,7 +2,7 @@
 
 import base64
 import logging
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -101,21 +101,19 @@ def test_a_wrong_shape_raises_its_unprocessable_entity_error(sdk):
     assert caught.value.body["detail"][0]["loc"] == ["body", "input"]
 
 
-def test_a_full_queue_raises_its_rate_limit_error(serve, wait_until):
-    opened = threading.Event()
-    held = FakeBackend(fault=lambda batch: opened.wait(20) and None)
-    server = serve(held, max_queue_tokens=2)
-    with perplexity.Perplexity(api_key="k", base_url=server.url, max_retries=0) as client:
-        first = threading.Thread(
-            target=client.embeddings.create, kwargs={"input": "a b", "model": PLAIN}
-        )
-        first.start()
-        wait_until(lambda: held.batches)
+def test_a_full_queue_raises_its_rate_limit_error(serve, hold):
+    server = serve(FakeBackend(fault=hold), max_queue_tokens=2)
+    with (
+        perplexity.Perplexity(api_key="k", base_url=server.url, max_retries=0) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first = pool.submit(client.embeddings.create, input="a b", model=PLAIN)
+        assert hold.entered.wait(20)
         with pytest.raises(perplexity.RateLimitError) as caught:
             client.embeddings.create(input="c", model=PLAIN)
         assert caught.value.response.headers["retry-after"] == "1"
-        opened.set()
-        first.join(20)
+        hold.opened.set()
+        assert len(first.result(20).data) == 1
 
 
 def test_the_key_is_in_no_log_and_no_repr(sdk, caplog):

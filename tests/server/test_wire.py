@@ -5,6 +5,7 @@ import base64
 import json
 import re
 import threading
+from queue import SimpleQueue
 
 import httpx
 import numpy as np
@@ -358,19 +359,27 @@ def test_a_draining_server_is_not_ready_and_answers_what_still_comes(serve):
     assert server.texts("a").status_code == 200
 
 
-def test_a_model_that_does_not_open_is_told_and_never_ready(serve, wait_until):
+def test_a_model_that_does_not_open_is_told_and_never_ready(serve):
+    errors = SimpleQueue()
+
     def broken():
         raise RuntimeError("secret path")
 
-    server = serve(opener=broken, ready=False)
-    wait_until(lambda: server.app.state.lifecycle.status == "failed")
+    server = serve(opener=broken, ready=False, failed=errors.put)
+    assert str(errors.get(timeout=20)) == "secret path"
     assert httpx.get(f"{server.url}/ready").json() == {"status": "failed"}
     refused(server.texts("a"), 503, "unavailable", "failed")
 
 
-def test_a_model_that_opens_after_the_end_is_closed(wait_until):
-    begun, go_on = threading.Event(), threading.Event()
-    backend = FakeBackend()
+def test_a_model_that_opens_after_the_end_is_closed():
+    begun, go_on, closed = (threading.Event() for _ in range(3))
+
+    class Backend(FakeBackend):
+        def close(self):
+            super().close()
+            closed.set()
+
+    backend = Backend()
 
     def slow():
         begun.set()
@@ -385,4 +394,4 @@ def test_a_model_that_opens_after_the_end_is_closed(wait_until):
     asyncio.run(live())
     assert backend.closed == 0
     go_on.set()
-    wait_until(lambda: backend.closed == 1)
+    assert closed.wait(20)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from onednn import needs_onednn
+from onednn import ONEDNN_DTYPES, needs_onednn
 
 from ctxembed.backends.torch import attention
 from ctxembed.backends.torch.attention import borders_of, choose_attention
@@ -44,7 +44,7 @@ def assert_exact(attend, lengths: list[int], dtype: torch.dtype) -> None:
     assert np.abs(found - exact(*rounded, lengths)).max() < tolerance
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONEDNN_DTYPES)
 @pytest.mark.parametrize("lengths", [[1], [40], [513], [7, 1, 700, 512, 3]])
 @needs_onednn
 def test_tiles_give_exact_attention(dtype: torch.dtype, lengths: list[int]):

@@ -5,14 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onednn import needs_onednn
+from onednn import ONEDNN_DTYPES, needs_onednn
 
 from ctxembed import Embedder
 from ctxembed.backends import sharing as queue
 from ctxembed.backends.torch import attention, linear
 from ctxembed.backends.torch.linear import choose, make_gated, make_linear, product
-
-DTYPES = [torch.float32, torch.bfloat16]
 
 
 @pytest.fixture
@@ -50,7 +48,7 @@ def test_the_fast_path_is_taken_where_it_is_faster(pplx_checkpoint: Path, fresh_
 
 
 @needs_onednn
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONEDNN_DTYPES)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [(1, 64), (7, 64), (3, 5, 64), (600, 64)])
 def test_both_kinds_give_the_same(dtype: torch.dtype, bias: bool, shape: tuple):  # noqa: FBT001
@@ -111,7 +109,7 @@ def test_without_the_fast_path_the_vectors_are_the_same(
 
 
 @needs_onednn
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ONEDNN_DTYPES)
 def test_both_kinds_of_gated_layer_give_the_same(dtype: torch.dtype):
     random = torch.Generator().manual_seed(0)
     gate, up, rows = (

@@ -16,10 +16,11 @@ from ctxembed.backends.torch import load
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.batches import Batch
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import quantize_tanh, to_binary
 from ctxembed.errors import NonFiniteError
 from ctxembed.settings import Settings
-from ctxembed.windows import TokenizedChunk, Window
+from ctxembed.windows import Window
 
 FLOATS = st.floats(-4, 4, width=32)
 

@@ -5,7 +5,7 @@ Import what you need from here; nothing heavy is loaded before a backend is open
 
 from ctxembed.backends import Backend
 from ctxembed.batches import Batch, Limits
-from ctxembed.documents import Groups, group, scatter, sibling_fingerprint
+from ctxembed.documents import Groups, TokenizedChunk, group, scatter, sibling_fingerprint
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import to_floats
 from ctxembed.errors import (
@@ -30,7 +30,7 @@ from ctxembed.execution import Usage
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.settings import Settings
 from ctxembed.version import VERSION
-from ctxembed.windows import TokenizedChunk, Window
+from ctxembed.windows import Window
 
 __version__ = VERSION
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Form
-from ctxembed.windows import TokenizedChunk, Window
+from ctxembed.windows import Window
 
 UNLIMITED = 2**31
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from ctxembed.errors import EmptyChunkError, InputError
 
@@ -36,23 +36,25 @@ class TokenizedChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(Generic[T]):
     """Documents in first-seen order, the key of each, and the place of every item."""
 
-    documents: list[list[str]] = field(repr=False)
+    documents: list[list[T]] = field(repr=False)
     keys: list[Hashable]
     positions: list[Position]
 
 
-def group(items: Iterable[tuple[Hashable, str]]) -> Groups:
-    """Return the documents that `(key, text)` items make up, a None key standing alone.
+def group(items: Iterable[tuple[Hashable, T]]) -> Groups[T]:
+    """Return the documents that `(key, text)` items make up; an item with the key None is alone.
+
+    The items may be anything in the place of texts, such as a framework's own documents.
 
     >>> group([("a", "one"), (None, "alone"), ("a", "two")]).documents
     [['one', 'two'], ['alone']]
     """
-    groups = Groups([], [], [])
+    groups: Groups[T] = Groups([], [], [])
     seen: dict[Hashable, int] = {}
-    for key, text in items:
+    for key, item in items:
         number = None if key is None else seen.get(key)
         if number is None:
             number = len(groups.documents)
@@ -61,7 +63,7 @@ def group(items: Iterable[tuple[Hashable, str]]) -> Groups:
             if key is not None:
                 seen[key] = number
         groups.positions.append((number, len(groups.documents[number])))
-        groups.documents[number].append(text)
+        groups.documents[number].append(item)
     return groups
 
 

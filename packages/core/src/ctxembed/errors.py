@@ -27,6 +27,8 @@ ends the range. No message holds the text of a document or an API key.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self, TypedDict, Unpack
 
 _NON_FINITE = (
@@ -188,3 +190,25 @@ class ApiConnectionError(ApiError):
 
 OF_ONE_DOCUMENT = (InputError, NonFiniteError, DeviceMemoryError)
 """Errors of a batch that one of its documents can be the cause of; the others may be fine."""
+
+
+@contextmanager
+def located_errors(locate: Callable[[int], tuple[int, str | None]], unit: str) -> Iterator[None]:
+    """Raise the errors of an embedder's call at the place that its caller knows.
+
+    `locate` takes the number of a document in that call, and returns the number that the caller
+    counts it by and its key. `unit` is the word for what these numbers count. Where an error is
+    about a range of documents, a note has the first and the last key.
+    """
+    try:
+        yield
+    except EmbedError as error:
+        if error.document is None:
+            raise
+        number, key = locate(error.document)
+        moved = error.at(document=number, key=key)
+        if error.last_document is not None:
+            last_number, last_key = locate(error.last_document)
+            moved = moved.at(last_document=last_number)
+            moved.add_note(f"Documents are counted by {unit}: {key!r} to {last_key!r}.")
+        raise moved from error.__cause__

@@ -90,7 +90,7 @@ MODELS: tuple[ModelSpec, ...] = (
 
 
 def find_model(name: str) -> ModelSpec | None:
-    """Return the record of a model by its name or an alias, or None; upper and lower case are the same."""
+    """Return the record of a model by its name or an alias, in upper or lower case, or None."""
     wanted = name.casefold()
     for spec in MODELS:
         if wanted in (spec.name.casefold(), *(alias.casefold() for alias in spec.aliases)):

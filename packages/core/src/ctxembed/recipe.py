@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ctxembed.backends import Backend
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Encoding, Form, form_for
 from ctxembed.errors import ConfigurationError
 from ctxembed.models import Quantizer
 from ctxembed.settings import EmptyChunks, Settings
-from ctxembed.windows import Layout, TokenizedChunk, layout_for
+from ctxembed.windows import Layout, layout_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """`ContextualEmbeddings`: ctxembed's embedder behind LangChain's interface.
 
-A flat call means independent texts: no store can be trusted to pass one document a call. Context
-comes in through `embed_contexts`, or through `ContextualVectorStore`.
+The texts of a flat call are embedded independently: no store can be trusted to pass one document
+per call. Context comes in through `embed_contexts`, or through `ContextualVectorStore`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from langchain_core.embeddings import Embeddings
@@ -17,7 +18,6 @@ from langchain_core.utils import secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from ctxembed import Embedder, InputError, Settings, to_floats
-from ctxembed.encoding import Array
 from ctxembed.forks import ForkLock
 from ctxembed.settings import (
     DEFAULT_MODEL,
@@ -27,7 +27,7 @@ from ctxembed.settings import (
     LongChunks,
     Pooling,
 )
-from langchain_ctxembed.precomputed_vectors import Replay
+from langchain_ctxembed.precomputed_vectors import ACTIVE
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +66,12 @@ class _Opened:
 class ContextualEmbeddings(BaseModel, Embeddings):
     """Embeds texts, queries and whole documents; its fields are `ctxembed.Settings`.
 
-    Light to make: weights load on first use, and are shared by all that ask for the same. May be
-    used from many threads and tasks, copied and pickled. A copy opens its own embedder, to be closed
-    by itself. A pickle holds no key: the process that reads it takes the one of its own environment.
+    Making one is cheap: weights are loaded on first use, and are shared by all embedders that ask
+    for the same. It may be used from many threads and tasks, copied and pickled. A copy opens its
+    own embedder, and is closed by itself. A pickle holds no key: the process that reads it takes
+    the key of its own environment.
 
-    Vectors have length 1 unless `normalize=False`, so that a store ranks right by cosine, dot
-    product and L2 alike.
+    Vectors have length 1 unless `normalize=False`, so that cosine, dot product and L2 rank alike.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -106,7 +106,7 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         """Refuse settings that no model could take."""
         _ = self.settings
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         """What the embedder is opened with."""
         return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
@@ -141,10 +141,10 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         self._opened.close()
 
     def embed_contexts(self, documents: Sequence[Sequence[str]]) -> list[list[list[float]]]:
-        """Return a vector for every chunk of every document, each embedded with its siblings.
+        """Return one vector per chunk of every document, each embedded with its siblings.
 
         Raises:
-            InputError: names the document, and the chunk where it is one.
+            InputError: names the document, and the chunk where the error is about one.
             BackendError: the model gave no vectors.
         """
         return [to_floats(rows) for rows in self.embedder.embed_documents(documents)]
@@ -155,22 +155,28 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         return [to_floats(rows) for rows in await embedder.aembed_documents(documents)]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return a vector a text, each embedded alone: texts of one call need not belong together.
+        """Return one vector per text, each embedded alone: texts of one call may be unrelated.
 
-        Within a write of `ContextualVectorStore`, the vectors that are due to the store.
+        Within a write of `ContextualVectorStore` these are the vectors that it has computed.
         """
-        due = self._due(texts)
-        if due is not None:
-            return due
-        return _flat(self.embedder.embed_documents([[text] for text in texts]))
+        precomputed = self._precomputed(texts)
+        if precomputed is not None:
+            return precomputed
+        return [
+            to_floats(rows)[0]
+            for rows in self.embedder.embed_documents([[text] for text in texts])
+        ]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Like `embed_documents`, without blocking the event loop."""
-        due = self._due(texts)
-        if due is not None:
-            return due
+        precomputed = self._precomputed(texts)
+        if precomputed is not None:
+            return precomputed
         embedder = await self.aembedder()
-        return _flat(await embedder.aembed_documents([[text] for text in texts]))
+        return [
+            to_floats(rows)[0]
+            for rows in await embedder.aembed_documents([[text] for text in texts])
+        ]
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""
@@ -181,18 +187,18 @@ class ContextualEmbeddings(BaseModel, Embeddings):
         embedder = await self.aembedder()
         return to_floats(await embedder.aembed_queries([text]))[0]
 
-    def _due(self, texts: list[str]) -> list[list[float]] | None:
-        """Return what an active replay holds for the texts; None where they are independent."""
+    def _precomputed(self, texts: list[str]) -> list[list[float]] | None:
+        """Return the vectors that a write has computed for the texts; None outside of a write."""
         if isinstance(texts, str):
             raise InputError("got one string. Hint: embed_query(text), or a list of texts.")
-        replay = Replay.active()
-        if replay is not None:
-            return replay.take(texts, self.settings)
+        active = ACTIVE.get()
+        if active is not None:
+            return active.take(texts, self.settings)
         if len(texts) > 1 and not self._opened.warned:
             self._opened.warned = True
             logger.warning(
-                "embed_documents got %d texts and embeds each alone, without context. Hint: wrap the "
-                "store in ContextualVectorStore, or call embed_contexts. (Said once.)",
+                "embed_documents got %d texts and embeds each alone, without context. Hint: wrap "
+                "the store in ContextualVectorStore, or call embed_contexts. (Said once.)",
                 len(texts),
             )
         return None
@@ -200,18 +206,15 @@ class ContextualEmbeddings(BaseModel, Embeddings):
     def __copy__(self) -> Self:
         copied = super().__copy__()
         copied._opened = _Opened()  # noqa: SLF001 - its own class
+        vars(copied).pop("settings", None)  # model_copy(update=...) changes fields of the copy
         return copied
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        values = state["__dict__"] | {"api_key": None}
+        values = {name: state["__dict__"][name] for name in type(self).model_fields}
         given = state["__pydantic_fields_set__"] - {"api_key"}
-        return state | {"__dict__": values, "__pydantic_fields_set__": given}
+        return state | {"__dict__": values | {"api_key": None}, "__pydantic_fields_set__": given}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         key = type(self).model_fields["api_key"].get_default(call_default_factory=True)
         super().__setstate__(state | {"__dict__": state["__dict__"] | {"api_key": key}})
-
-
-def _flat(arrays: list[Array]) -> list[list[float]]:
-    return [row for rows in arrays for row in to_floats(rows)]

@@ -1,17 +1,14 @@
 """The metadata keys that say where a chunk belongs, and `context_key` for `index()`.
 
-Who writes the keys is `contexts.stamp_context`; who reads them is `contexts.find_contexts`.
+`siblings` writes the keys and reads them.
 """
 
-from __future__ import annotations
-
 import json
-from hashlib import blake2b
 from uuid import UUID
 
 from langchain_core.documents import Document
 
-from ctxembed import InputError
+from ctxembed import InputError, sibling_fingerprint
 
 CONTEXT_ID = "context_id"
 """Hash of the ordered siblings, and of the embeddings' fingerprint where it is known."""
@@ -32,23 +29,24 @@ SOURCE = "source"
 def context_key(document: Document) -> str:
     """Return a UUID from a chunk's text and metadata, for `index(key_encoder=context_key)`.
 
-    The metadata has a hash of all siblings and the chunk's place among them: any change in a
-    document gives all of its chunks new keys, and a repeated chunk has its own. A UUID, because some
-    stores take no other id.
+    The metadata has a hash of all siblings and the chunk's place among them. Any change in a
+    document therefore gives all of its chunks new keys, and a repeated chunk has a key of its own.
+    It is a UUID because some stores take no other id.
 
     Raises:
-        InputError: the metadata isn't made of what JSON knows.
+        InputError: the metadata has values that JSON does not know.
     """
     try:
         plain = json.dumps(document.metadata, sort_keys=True)
     except (TypeError, ValueError) as error:
-        message = (
+        raise InputError(
             "a chunk's metadata can't be written as JSON, and so gives no stable key. Hint: leave "
-            "strings, numbers, booleans, None, and lists and dicts of these."
-        )
-        raise InputError(message, key=document.id) from error
-    digest = blake2b(digest_size=16)
-    for part in (document.page_content, plain):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return str(UUID(bytes=digest.digest()))
+            "strings, numbers, booleans, None, and lists and dicts of these.",
+            key=document.id,
+        ) from error
+    return str(UUID(hex=sibling_fingerprint([document.page_content, plain])))
+
+
+def first_name(*values: object) -> str | None:
+    """Return the first value that is neither None nor empty, as text; None where there is none."""
+    return next((str(value) for value in values if value not in (None, "")), None)

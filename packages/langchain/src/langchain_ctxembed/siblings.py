@@ -1,59 +1,46 @@
-"""Contexts: which chunks are siblings, written into metadata and found again.
+"""Which chunks are siblings: `stamp_context` writes it into metadata, `group_siblings` reads it.
 
-`stamp_context` writes, `find_contexts` reads and checks. Nothing is guessed: a chunk whose siblings
-aren't all known is refused.
+Nothing is guessed: a chunk is refused where its siblings are not all known. What is embedded for a
+write is decided in `write_plan`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from langchain_core.documents import Document
 
-from ctxembed import EmbedError, InputError, sibling_fingerprint
-from langchain_ctxembed.metadata import CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE, SOURCE, SOURCE_ID
+from ctxembed import InputError, sibling_fingerprint
+from langchain_ctxembed.metadata import (
+    CONTEXT_ID,
+    CONTEXT_INDEX,
+    CONTEXT_SIZE,
+    SOURCE,
+    SOURCE_ID,
+    first_name,
+)
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 
 Ungrouped = Literal["independent", "error"]
-"""What becomes of documents without a context: each is embedded alone, or none is."""
+"""What becomes of a chunk without a context: it is embedded alone, or it is an error."""
 
 Key = tuple[str | int, int]
-"""A context's id and size; the id of a chunk without any is its number."""
+"""The id and the size of a context; a chunk without a context has its own number as id."""
 
 _SPLIT = "Hint: split with ContextualTextSplitter, or give stamp_context all chunks of a document."
 
 
 @dataclass(frozen=True, slots=True)
-class Contexts:
-    """The contexts that a call is about, each whole and once, and the place of every chunk in them.
+class SiblingGroups:
+    """The documents of a call, each whole and once, and the place of every chunk in them.
 
-    `partial` has the numbers of those that the call itself holds only a part of; `sources` has the
-    name of every chunk's source.
+    `documents` has the texts of the siblings. `positions` has one (document, index) pair per chunk
+    of the call. `partial` has the numbers of the documents of which the call holds only a part.
     """
 
     documents: list[list[str]] = field(repr=False)
     positions: list[tuple[int, int]]
     partial: set[int]
-    sources: list[str | None] = field(repr=False)
-
-    @contextmanager
-    def located(self, numbers: Sequence[int]) -> Iterator[None]:
-        """Give an error about the contexts of these numbers a chunk's place in the call and source."""
-        try:
-            yield
-        except EmbedError as error:
-            places = [number for number, _ in self.positions]
-            if error.document is not None:
-                error.document = places.index(numbers[error.document])
-                error.key = self.sources[error.document]
-            if error.last_document is not None:
-                error.last_document = places.index(numbers[error.last_document])
-                last = self.sources[error.last_document]
-                error.add_note(f"Documents are counted by chunk: {error.key!r} to {last!r}.")
-            raise
 
 
 def stamp_context(
@@ -66,12 +53,12 @@ def stamp_context(
 ) -> list[Document]:
     """Return the chunks of one document, in order, with their context in the metadata.
 
-    For chunks that were made, or changed, without `ContextualTextSplitter`. The siblings are
-    registered, so that a store may be handed the chunks in slices. A source id that a chunk already
-    has stays.
+    This is for chunks that were made, or changed, without `ContextualTextSplitter`. The siblings
+    are registered, so that a store may be handed the chunks in slices. A source id that a chunk
+    already has stays.
 
     Raises:
-        InputError: a chunk has a `context_id` that isn't one of these, and would be lost.
+        InputError: a chunk has a `context_id` of another kind, which would be lost.
     """
     chunks = list(chunks)
     texts = [chunk.page_content for chunk in chunks]
@@ -82,10 +69,11 @@ def stamp_context(
     stamped = []
     for index, chunk in enumerate(chunks):
         if CONTEXT_ID in chunk.metadata and CONTEXT_SIZE not in chunk.metadata:
-            message = (
-                f"has a {CONTEXT_ID} of another kind. Hint: give that metadata key another name."
+            raise InputError(
+                f"has a {CONTEXT_ID} of another kind. Hint: give that metadata key another name.",
+                document=index,
+                key=source_id,
             )
-            raise InputError(message, document=index, key=source_id)
         place = {CONTEXT_ID: context, CONTEXT_INDEX: index, CONTEXT_SIZE: len(chunks)}
         metadata = {source_id_key: source_id} | chunk.metadata | place
         if metadata[source_id_key] in (None, ""):
@@ -94,83 +82,89 @@ def stamp_context(
     return stamped
 
 
-def find_contexts(
+def group_siblings(
     chunks: Sequence[Document], registry: ContextRegistry, ungrouped: Ungrouped
-) -> Contexts:
-    """Return the contexts of the chunks of a call, as registered or as the call has them whole.
+) -> SiblingGroups:
+    """Return the documents of the chunks of a call, as registered or as the call has them whole.
 
     Raises:
-        InputError: a context is neither registered nor whole in the call, or chunks contradict it.
+        InputError: a document is neither registered nor whole in the call, or chunks contradict it.
     """
     places = [_place(chunk, number, ungrouped) for number, chunk in enumerate(chunks)]
-    parts: dict[Key, dict[int, int]] = {}
+    groups: dict[Key, dict[int, int]] = {}
     for number, (chunk, (key, index)) in enumerate(zip(chunks, places, strict=True)):
-        first = parts.setdefault(key, {}).setdefault(index, number)
+        first = groups.setdefault(key, {}).setdefault(index, number)
         if chunks[first].page_content != chunk.page_content:
-            message = (
-                f"another chunk of the call has its {CONTEXT_ID} and {CONTEXT_INDEX}. {_SPLIT}"
+            raise InputError(
+                f"another chunk of the call has its {CONTEXT_ID} and {CONTEXT_INDEX}. {_SPLIT}",
+                document=number,
+                key=source_name(chunk),
             )
-            raise InputError(message, document=number, key=_source(chunk))
-    numbers = {key: number for number, key in enumerate(parts)}
-    return Contexts(
-        documents=[_whole(key, part, chunks, registry) for key, part in parts.items()],
+    numbers = {key: number for number, key in enumerate(groups)}
+    return SiblingGroups(
+        documents=[_whole(key, members, chunks, registry) for key, members in groups.items()],
         positions=[(numbers[key], index) for key, index in places],
-        partial={numbers[key] for key, part in parts.items() if len(part) < key[1]},
-        sources=[_source(chunk) for chunk in chunks],
+        partial={numbers[key] for key, members in groups.items() if len(members) < key[1]},
     )
 
 
-def _source(chunk: Document) -> str | None:
-    """Return what an error calls a chunk's document: its source id, its source, or the chunk's id."""
-    known = (chunk.metadata.get(SOURCE_ID), chunk.metadata.get(SOURCE), chunk.id)
-    return next((str(value) for value in known if value not in (None, "")), None)
+def source_name(chunk: Document) -> str | None:
+    """Return what errors call a chunk's document: its source id, its source, or the chunk's id."""
+    return first_name(chunk.metadata.get(SOURCE_ID), chunk.metadata.get(SOURCE), chunk.id)
 
 
 def _place(chunk: Document, number: int, ungrouped: Ungrouped) -> tuple[Key, int]:
-    """Return a chunk's context and its index there; without any, a context of its own."""
-    metadata, source = chunk.metadata, _source(chunk)
+    """Return a chunk's context and its index there; without a context, one of its own."""
+    metadata = chunk.metadata
     if CONTEXT_ID not in metadata:
         if ungrouped == "error":
-            raise InputError(f"has no {CONTEXT_ID}. {_SPLIT}", document=number, key=source)
+            raise InputError(
+                f"has no {CONTEXT_ID}. {_SPLIT}", document=number, key=source_name(chunk)
+            )
         return (number, 1), 0
     context, index, size = (metadata.get(k) for k in (CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE))
     if not isinstance(context, str) or not isinstance(index, int) or not isinstance(size, int):
         raise InputError(
             f"its {CONTEXT_ID}, {CONTEXT_INDEX} or {CONTEXT_SIZE} is of the wrong type. {_SPLIT}",
             document=number,
-            key=source,
+            key=source_name(chunk),
         )
     if not 0 <= index < size:
-        message = f"its {CONTEXT_INDEX} isn't below its {CONTEXT_SIZE}."
-        raise InputError(message, document=number, key=source)
+        raise InputError(
+            f"its {CONTEXT_INDEX} is not below its {CONTEXT_SIZE}.",
+            document=number,
+            key=source_name(chunk),
+        )
     return (context, size), index
 
 
 def _whole(
-    key: Key, part: dict[int, int], chunks: Sequence[Document], registry: ContextRegistry
+    key: Key, members: dict[int, int], chunks: Sequence[Document], registry: ContextRegistry
 ) -> list[str]:
-    """Return all siblings of a context: as registered if the call fits in, or from the call.
+    """Return the texts of all siblings: as registered, or from the call where it has them all.
 
-    A whole document that isn't what was registered is refused as well: its chunks carry the id of
-    other siblings, by which `index()` would keep them when they are stale.
+    A whole document that differs from what was registered is refused too. Its chunks carry the id
+    of other siblings, and `index()` would keep them by that id when they are stale.
     """
-    context, size = str(key[0]), key[1]
-    texts = {index: chunks[number].page_content for index, number in part.items()}
-    first = min(part.values())
-    siblings = registry.get(context) if isinstance(key[0], str) else None
-    if siblings is None and len(texts) == size:
-        return [texts[index] for index in range(size)]
+    context, size = key
+    texts = {index: chunks[number].page_content for index, number in members.items()}
+    first = min(members.values())
+    siblings = registry.get(context) if isinstance(context, str) else None
     if siblings is None:
-        message = (
-            f"the call has {len(texts)} of the {size} chunks of its document, and nobody here knows the "
-            "others. Hint: add the document whole, split it in this process, or raise the max_bytes "
-            "of the registry."
+        if len(texts) == size:
+            return [texts[index] for index in range(size)]
+        raise InputError(
+            f"the call has {len(texts)} of the {size} chunks of its document, and the others are "
+            "not known here. Hint: add the document whole, split it in this process, or raise the "
+            "max_bytes of the registry.",
+            document=first,
+            key=source_name(chunks[first]),
         )
-        raise InputError(message, document=first, key=_source(chunks[first]))
     if len(siblings) != size or any(siblings[index] != text for index, text in texts.items()):
-        message = (
+        raise InputError(
             "it isn't what its document was split into. Hint: after changing chunks, give "
-            "stamp_context all chunks of the document."
+            "stamp_context all chunks of the document.",
+            document=first,
+            key=source_name(chunks[first]),
         )
-        raise InputError(message, document=first, key=_source(chunks[first]))
     return list(siblings)

@@ -1,27 +1,28 @@
 """`ContextualTextSplitter`: any LangChain splitter, one document at a time, its chunks stamped.
 
-Where texts are cut is the inner splitter's business; what belongs together is decided here.
+The inner splitter decides where texts are cut. What belongs together is decided here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from ctxembed import InputError, sibling_fingerprint
+from ctxembed import InputError, group, sibling_fingerprint
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.metadata import SOURCE, SOURCE_ID
+from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, first_name
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import stamp_context
 
 CHUNK_TOKENS = 128
-"""Tokens in a chunk of the default splitter: the shorter, the more its siblings have to say."""
+"""Tokens in a chunk of the default splitter: the shorter it is, the more its siblings can tell."""
 
-_CHARACTERS_A_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
+_COUNTS = 2**16
+"""Counts of tokens that are remembered within one call."""
 
 
 class ContextualTextSplitter(BaseDocumentTransformer):
@@ -33,15 +34,15 @@ class ContextualTextSplitter(BaseDocumentTransformer):
 
     Args:
         splitter: Any `TextSplitter` or other document transformer. The default cuts at paragraphs,
-            lines, sentences and words, 128 tokens a chunk, without overlap.
-        embeddings: Their fingerprint becomes part of `context_id`, so that `index()` embeds all
-            again when the model, its dimensions or windows change. The default splitter counts
-            tokens as they do; without them it takes four characters for one.
+            lines, sentences and words, into chunks of up to 128 tokens without overlap.
+        embeddings: Their fingerprint becomes part of `context_id`, so that `index()` embeds
+            everything again when the model, its dimensions or windows change. The default splitter
+            counts tokens as they do. Without them it takes four characters for one token.
         context_by: Documents with the same value of this metadata key (or of this function) make
-            up one context, in order: the pages of a file, say. Without it, or for a document
-            without the key, every document is a context of its own.
+            up one context, in order: for instance the pages of a file. Without it, and for a
+            document without the key, every document is a context of its own.
         source_id_key: The metadata key that stays the same when a document is edited. Where it
-            isn't set, or empty, it gets the value of `context_by`, the metadata's `source`, the
+            is not set, or empty, it gets the value of `context_by`, the metadata's `source`, the
             document's id, or a hash of its text: the first of these that there is.
         registry: Where siblings are registered.
     """
@@ -55,7 +56,7 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         source_id_key: str = SOURCE_ID,
         registry: ContextRegistry = REGISTRY,
     ) -> None:
-        self._splitter = splitter or _default_splitter(embeddings)
+        self._splitter = splitter
         self._embeddings = embeddings
         self._context_by = context_by
         self._source_id_key = source_id_key
@@ -65,77 +66,59 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
         """Return the stamped chunks, context by context, in the order of the documents."""
-        contexts: dict[tuple[bool, Hashable], list[Document]] = {}
-        for number, document in enumerate(documents):
-            key = self._context(document)
-            if not _is_hashable(key):
-                kind = type(key).__name__
-                message = f"what it is to be joined by is a {kind}. Hint: text or a number."
-                raise InputError(message, document=number)
-            alone = key is None
-            contexts.setdefault((alone, number if alone else key), []).append(document)
+        contexts = group((self._context(each, n), each) for n, each in enumerate(documents))
+        splitter = self._splitter or _default_splitter(self._embeddings)
         fingerprint = None if self._embeddings is None else self._embeddings.fingerprint
-        return [
-            chunk
-            for parents in contexts.values()
-            for chunk in stamp_context(
-                self._split(parents, kwargs),
-                source_id=self._source_id(parents[0]),
+        chunks: list[Document] = []
+        for key, parents in zip(contexts.keys, contexts.documents, strict=True):
+            split = (splitter.transform_documents([parent], **kwargs) for parent in parents)
+            chunks += stamp_context(
+                chain.from_iterable(split),
+                source_id=self._source_id(parents[0], key),
                 fingerprint=fingerprint,
                 source_id_key=self._source_id_key,
                 registry=self._registry,
             )
-        ]
+        return chunks
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:
         """Like `transform_documents`, under the name that text splitters have for it."""
         return list(self.transform_documents(list(documents)))
 
-    def _split(self, parents: list[Document], options: dict[str, Any]) -> list[Document]:
-        return [
-            chunk
-            for parent in parents
-            for chunk in self._splitter.transform_documents([parent], **options)
-        ]
+    def _context(self, document: Document, number: int) -> Hashable:
+        """Return what a document is joined by, None where it stands alone."""
+        by = self._context_by
+        key = by(document) if callable(by) else document.metadata.get(by)
+        try:
+            hash(key)
+        except TypeError:
+            raise InputError(
+                f"what it is to be joined by is a {type(key).__name__}. Hint: text or a number.",
+                document=number,
+            ) from None
+        return key
 
-    def _context(self, document: Document) -> Hashable | None:
-        if callable(self._context_by):
-            return self._context_by(document)
-        return None if self._context_by is None else document.metadata.get(self._context_by)
-
-    def _source_id(self, document: Document) -> str:
-        given = document.metadata
-        known = (
-            given.get(self._source_id_key),
-            self._context(document),
-            given.get(SOURCE),
-            document.id,
+    def _source_id(self, document: Document, key: Hashable) -> str:
+        metadata = document.metadata
+        name = first_name(
+            metadata.get(self._source_id_key), key, metadata.get(SOURCE), document.id
         )
-        for value in known:
-            if value is not None and value != "":
-                return str(value)
-        return sibling_fingerprint([document.page_content])
-
-
-def _is_hashable(key: object) -> bool:
-    try:
-        hash(key)
-    except TypeError:
-        return False
-    return True
-
-
-def _count(embeddings: ContextualEmbeddings | None, text: str) -> int:
-    if embeddings is None:
-        return -(-len(text) // _CHARACTERS_A_TOKEN)
-    return embeddings.embedder.backend.tokenize([text])[0].count
+        return name or sibling_fingerprint([document.page_content])
 
 
 def _default_splitter(embeddings: ContextualEmbeddings | None) -> BaseDocumentTransformer:
+    """Return a splitter for one call. It remembers the count of every text that it asks about."""
+
+    @lru_cache(_COUNTS)
+    def count(text: str) -> int:
+        if embeddings is None:
+            return -(-len(text) // _CHARACTERS_PER_TOKEN)
+        return embeddings.embedder.backend.tokenize([text])[0].count
+
     return RecursiveCharacterTextSplitter(
         separators=["\n\n", "\n", ". ", "? ", "! ", " ", ""],
         keep_separator="end",
         chunk_size=CHUNK_TOKENS,
         chunk_overlap=0,
-        length_function=partial(_count, embeddings),
+        length_function=count,
     )

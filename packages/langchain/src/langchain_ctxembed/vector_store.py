@@ -1,13 +1,12 @@
-"""`ContextualVectorStore`: any vector store, fed with vectors computed document by document.
+"""`ContextualVectorStore`: any vector store, filled with vectors that were computed per document.
 
 A store shows an embedder texts and nothing else. Here the chunks still have their metadata: their
-contexts are embedded whole and replayed into the store. Searching and deleting is its own business.
+documents are embedded whole (`write_plan`), and the store is handed their vectors
+(`precomputed_vectors`). Searching and deleting is left to the store.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from inspect import signature
 from typing import Any, Self
 from uuid import uuid4
@@ -17,14 +16,22 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from ctxembed import ConfigurationError, InputError
+from ctxembed.encoding import Array
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.pending_write import Call, Rows
-from langchain_ctxembed.precomputed_vectors import Replay
+from langchain_ctxembed.lru_cache import LruCache
+from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 from langchain_ctxembed.registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
+from langchain_ctxembed.write_plan import WritePlan, check_embeddings
 
-KEPT_BYTES = 64 * 2**20
+ROW_CACHE_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
+
+Metadatas = list[dict[str, Any]] | None
+"""One dictionary per text, or none at all."""
+
+Ids = list[str] | None
+"""One id per text, or none at all; the store makes them up then."""
 
 _WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
@@ -36,7 +43,7 @@ class _Forwarded:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: ContextualVectorStore | None, owner: type) -> Any:  # noqa: ANN401
+    def __get__(self, instance: "ContextualVectorStore | None", owner: type) -> Any:  # noqa: ANN401
         return self if instance is None else getattr(instance.store, self._name)
 
 
@@ -45,17 +52,17 @@ class ContextualVectorStore(VectorStore):
 
     Chunks have their context in the metadata, where `ContextualTextSplitter` or `stamp_context` put
     it. Searches, `delete` and `get_by_ids` are the inner store's, and so are its other public
-    methods, apart from those that add or update texts: they would embed without context, and are
-    at `.store` for whoever wants that.
+    methods. Those that add or update texts are left out, because they would embed without context;
+    they are methods of `.store`.
 
     Args:
-        store: The inner store; also there as `.store`.
-        embeddings: What the store was built on; needed only where the store doesn't tell.
+        store: The inner store; it is also the attribute `.store`.
+        embeddings: What the store was built on; needed only where the store does not tell.
         ungrouped: Chunks without a context are embedded alone ("independent") or an "error".
         registry: Where splitters registered siblings.
 
     Raises:
-        ConfigurationError: the store embeds with something else, a cache for instance.
+        ConfigurationError: the store embeds with something else, for instance a cache.
     """
 
     def __init__(
@@ -67,14 +74,15 @@ class ContextualVectorStore(VectorStore):
         registry: ContextRegistry = REGISTRY,
     ) -> None:
         inner = embeddings if store.embeddings is None else store.embeddings
-        self._embeddings = _contextual(inner, f"{type(store).__name__} embeds with")
+        self._embeddings = check_embeddings(inner, f"{type(store).__name__} embeds with")
         if embeddings is not None and embeddings.settings != self._embeddings.settings:
-            message = "store and wrapper embed with different settings. Hint: share one object."
-            raise ConfigurationError(message)
+            raise ConfigurationError(
+                "store and wrapper embed with different settings. Hint: share one object."
+            )
         self.store = store
         self._ungrouped = ungrouped
         self._registry = registry
-        self._kept = Rows(KEPT_BYTES)
+        self._row_cache = LruCache[Array](ROW_CACHE_BYTES, keep_newest=True)
 
     @property
     def embeddings(self) -> ContextualEmbeddings:
@@ -85,62 +93,52 @@ class ContextualVectorStore(VectorStore):
         """Add chunks, each with the vector that it has among its siblings; return their ids.
 
         Raises:
-            EmbedError: siblings aren't known, or chunks can't be embedded: its `.key` is the source,
-                and the inner store wasn't touched.
-            ConfigurationError: the store didn't ask for the vectors as they were due.
+            EmbedError: siblings are not known, or chunks cannot be embedded. Its `key` is the
+                source, and the inner store was not touched.
+            ConfigurationError: the store asked for the vectors in another order, or not for all.
         """
-        call = Call(documents, self._registry, self._ungrouped, self._kept)
-        call.embed(self._embeddings.embedder)
-        replay = call.replay(self._embeddings.settings)
-        with replay.activate():
+        plan = WritePlan(
+            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
+        )
+        vectors = plan.embed()
+        with vectors.active():
             ids = self.store.add_documents(documents, **kwargs)
-        if replay.left:
-            self._take_back(replay, _written(ids, documents, kwargs))
+        if vectors.left:
+            self._take_back(vectors, _written(ids, documents, kwargs))
         return ids
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
-        call = Call(documents, self._registry, self._ungrouped, self._kept)
-        await call.aembed(await self._embeddings.aembedder())
-        replay = call.replay(self._embeddings.settings)
-        with replay.activate():
+        plan = WritePlan(
+            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
+        )
+        vectors = await plan.aembed()
+        with vectors.active():
             ids = await self.store.aadd_documents(documents, **kwargs)
-        if replay.left:
-            await self._atake_back(replay, _written(ids, documents, kwargs))
+        if vectors.left:
+            await self._atake_back(vectors, _written(ids, documents, kwargs))
         return ids
 
     def add_texts(
-        self,
-        texts: Iterable[str],
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: list[str] | None = None,
-        **kwargs: Any,
+        self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
-        """Like `add_documents`, of texts and their metadata."""
-        given = kwargs if ids is None else kwargs | {"ids": ids}
-        return self.add_documents(_documents(texts, metadatas), **given)
+        """Like `add_documents`, for texts and their metadata."""
+        return self.add_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
 
     async def aadd_texts(
-        self,
-        texts: Iterable[str],
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: list[str] | None = None,
-        **kwargs: Any,
+        self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
         """Like `add_texts`, without blocking the event loop."""
-        given = kwargs if ids is None else kwargs | {"ids": ids}
-        return await self.aadd_documents(_documents(texts, metadatas), **given)
+        return await self.aadd_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
 
     @classmethod
     def from_texts(
         cls,
         texts: list[str],
         embedding: Embeddings,
-        metadatas: list[dict[str, Any]] | None = None,
+        metadatas: Metadatas = None,
         *,
-        ids: list[str] | None = None,
+        ids: Ids = None,
         store_cls: type[VectorStore] | None = None,
         ungrouped: Ungrouped = "independent",
         registry: ContextRegistry = REGISTRY,
@@ -150,18 +148,15 @@ class ContextualVectorStore(VectorStore):
 
         `from_documents` takes the same keywords. Those not named here go to `store_cls.from_texts`.
         """
-        embeddings, build = _contextual(embedding, "got"), _store_class(store_cls)
-        call = Call(_documents(texts, metadatas), registry, ungrouped)
-        call.embed(embeddings.embedder)
-        replay = call.replay(embeddings.settings, probes=True)
-        known = _ids(ids, len(texts), build.from_texts)
-        with replay.activate():
-            store = build.from_texts(
-                texts, embeddings, metadatas=metadatas, **_named(known), **kwargs
-            )
+        embeddings = check_embeddings(embedding, "got")
+        build, options = _build_options(texts, metadatas, ids=ids, store_cls=store_cls, **kwargs)
+        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        vectors = plan.embed()
+        with vectors.active(probes=True):
+            store = build.from_texts(texts, embeddings, **options)
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
-        if replay.left:
-            wrapped._take_back(replay, known)
+        if vectors.left:
+            wrapped._take_back(vectors, options.get("ids", []))
         return wrapped
 
     @classmethod
@@ -169,27 +164,22 @@ class ContextualVectorStore(VectorStore):
         cls,
         texts: list[str],
         embedding: Embeddings,
-        metadatas: list[dict[str, Any]] | None = None,
+        metadatas: Metadatas = None,
         *,
-        ids: list[str] | None = None,
-        store_cls: type[VectorStore] | None = None,
         ungrouped: Ungrouped = "independent",
         registry: ContextRegistry = REGISTRY,
         **kwargs: Any,
     ) -> Self:
-        """Like `from_texts`, without blocking the event loop."""
-        embeddings, build = _contextual(embedding, "got"), _store_class(store_cls)
-        call = Call(_documents(texts, metadatas), registry, ungrouped)
-        await call.aembed(await embeddings.aembedder())
-        replay = call.replay(embeddings.settings, probes=True)
-        known = _ids(ids, len(texts), build.from_texts)
-        with replay.activate():
-            store = await build.afrom_texts(
-                texts, embeddings, metadatas=metadatas, **_named(known), **kwargs
-            )
+        """Like `from_texts`, with the same keywords, without blocking the event loop."""
+        embeddings = check_embeddings(embedding, "got")
+        build, options = _build_options(texts, metadatas, **kwargs)
+        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        vectors = await plan.aembed()
+        with vectors.active(probes=True):
+            store = await build.afrom_texts(texts, embeddings, **options)
         wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
-        if replay.left:
-            await wrapped._atake_back(replay, known)
+        if vectors.left:
+            await wrapped._atake_back(vectors, options.get("ids", []))
         return wrapped
 
     delete = _Forwarded()
@@ -216,74 +206,70 @@ class ContextualVectorStore(VectorStore):
         if name.startswith("_") or name == "store":
             raise AttributeError(name)
         if name not in _OWN_VECTORS and _WRITERS.fullmatch(name):
-            message = f"{name} would embed without context. Hint: add_documents, or .store.{name}"
-            raise AttributeError(message)
+            raise AttributeError(
+                f"{name} would embed without context. Hint: add_documents, or .store.{name}"
+            )
         return getattr(self.store, name)
 
-    def _take_back(self, replay: Replay, ids: list[str]) -> None:
+    def _take_back(self, vectors: PrecomputedVectors, ids: list[str]) -> None:
         try:
-            undone = bool(ids) and self.store.delete(ids) is not False
+            deleted = bool(ids) and self.store.delete(ids) is not False
         except Exception as error:
-            raise replay.leftover(undone=False) from error
-        raise replay.leftover(undone=undone)
+            raise vectors.leftover(deleted=False) from error
+        raise vectors.leftover(deleted=deleted)
 
-    async def _atake_back(self, replay: Replay, ids: list[str]) -> None:
+    async def _atake_back(self, vectors: PrecomputedVectors, ids: list[str]) -> None:
         try:
-            undone = bool(ids) and await self.store.adelete(ids) is not False
+            deleted = bool(ids) and await self.store.adelete(ids) is not False
         except Exception as error:
-            raise replay.leftover(undone=False) from error
-        raise replay.leftover(undone=undone)
+            raise vectors.leftover(deleted=False) from error
+        raise vectors.leftover(deleted=deleted)
 
 
-def _contextual(embeddings: object, subject: str) -> ContextualEmbeddings:
-    """Return the embeddings if rows can be replayed through them."""
-    if isinstance(embeddings, ContextualEmbeddings):
-        return embeddings
-    message = (
-        f"{subject} {type(embeddings).__name__} where ContextualEmbeddings belong. Hint: build the "
-        "store on them, and with no cache around: it would take equal texts for equal vectors."
-    )
-    raise ConfigurationError(message)
-
-
-def _store_class(store_cls: type[VectorStore] | None) -> type[VectorStore]:
-    if store_cls is None:
-        message = "which store is to be built? Hint: store_cls=Chroma, InMemoryVectorStore, ..."
-        raise ConfigurationError(message)
-    return store_cls
-
-
-def _documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
+def _chunks(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
     if isinstance(texts, str):
         raise InputError("got one string. Hint: a list of texts.")
     texts = list(texts)
     metadatas = metadatas or [{} for _ in texts]
     if len(metadatas) != len(texts):
-        message = f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
-        raise InputError(message)
+        raise InputError(
+            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
+        )
     return [
         Document(page_content=text, metadata=metadata)
         for text, metadata in zip(texts, metadatas, strict=True)
     ]
 
 
-def _ids(ids: Sequence[str | None] | None, count: int, build: Callable[..., object]) -> list[str]:
-    """Return an id for every chunk: what is written must be found again to be taken back.
+def _build_options(
+    texts: list[str],
+    metadatas: Metadatas,
+    *,
+    ids: Ids = None,
+    store_cls: type[VectorStore] | None = None,
+    **options: Any,
+) -> tuple[type[VectorStore], dict[str, Any]]:
+    """Return the class of a store to build, and the keywords of its `from_texts`.
 
-    None are made up for a store whose builder doesn't name `ids`: it might hand them to no one who
-    takes them.
+    Every chunk gets an id, so that what is written can be found again and taken back. No ids are
+    made up for a store whose builder does not name `ids`: it might pass them on to something that
+    does not take them.
     """
-    if not ids and "ids" not in signature(build).parameters:
-        return []
-    return [id_ or str(uuid4()) for id_ in ids or [None] * count]
+    if store_cls is None:
+        raise ConfigurationError(
+            "which store is to be built? Hint: store_cls=Chroma, InMemoryVectorStore, ..."
+        )
+    if ids or "ids" in signature(store_cls.from_texts).parameters:
+        ids = [id_ or str(uuid4()) for id_ in ids or [""] * len(texts)]
+    return store_cls, {"metadatas": metadatas} | _named(ids) | options
 
 
-def _named(ids: list[str]) -> dict[str, list[str]]:
+def _named(ids: Ids) -> dict[str, list[str]]:
     return {"ids": ids} if ids else {}
 
 
 def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:
-    """Return the ids of a write: as the store told them, else the caller's if each chunk has one."""
+    """Return the ids of a write: those of the store, else the caller's if each chunk has one."""
     if isinstance(ids, list) and ids:
         return ids
     given = options.get("ids") or [document.id for document in documents]

@@ -13,11 +13,11 @@ from threading import Event
 from typing import Protocol, cast, runtime_checkable
 
 from ctxembed.batches import Batch, Limits
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, MissingDependencyError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import Settings, known_models, meant
-from ctxembed.windows import TokenizedChunk
 
 STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
 """Set where a sync call runs in threads: once the event is set, nobody waits for their results."""

@@ -21,8 +21,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from ctxembed.backends.config import read_json
+from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import InputError, ModelLoadError
-from ctxembed.windows import TokenizedChunk, Window
+from ctxembed.windows import Window
 
 Span = tuple[int, int]
 """`(start, stop)` of the tokens that one row is the mean of."""

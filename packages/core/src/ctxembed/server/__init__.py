@@ -1,8 +1,9 @@
-"""A server that speaks the embeddings API's wire from local weights (extra `server`).
+"""A server that speaks the wire format of the embeddings API from local weights (extra `server`).
 
-`app` puts it together. A request goes through `gate` (key, body cap, log), `schemas` and `names` (is it
-well formed, is it ours), `service` (tokenise and plan), `dispatch` (one queue in front of the model,
-windows of different requests in one batch) and `replies` (rows to bytes).
+`app` puts it together. A request goes through `middleware` (key, id, metrics, log), `routes` (which
+handler), `request_body` and `schemas` (size and shape), `service` (model id, tokens, plan),
+`dispatcher` (one queue in front of the model, in the order of `scheduling`) and `response_body`
+(rows to JSON).
 """
 
 from ctxembed.server.app import create_app

@@ -1,12 +1,6 @@
-"""`create_app`: the routes, and what stands around them, as one ASGI application."""
+"""`create_app` puts the server together: routes, middleware, lifecycle and handlers of errors."""
 
-from __future__ import annotations
-
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -18,16 +12,17 @@ from starlette.routing import Route
 
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
-from ctxembed.server.authentication import ServerKey
-from ctxembed.server.error_responses import Refusal, json_response, response_of
+from ctxembed.server.authentication import ApiKey
+from ctxembed.server.dispatcher import Dispatcher
+from ctxembed.server.error_responses import error_response
 from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
-from ctxembed.server.middleware import Gate
-from ctxembed.server.model_names import checked_aliases
+from ctxembed.server.middleware import RequestMiddleware
+from ctxembed.server.model_names import check_aliases
 from ctxembed.server.openapi import openapi_document
-from ctxembed.server.request_body import Bodies, unless_gone
-from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
-from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
+from ctxembed.server.request_body import BodyReader
+from ctxembed.server.routes import OPERATIONS
+from ctxembed.server.service import Service
 
 MAX_QUEUE_TOKENS = 1_000_000
 MAX_BODY_BYTES = 8 * 2**20
@@ -43,109 +38,58 @@ def create_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     failed: Callable[[Exception], None] | None = None,
 ) -> Starlette:
-    """Return a server of the embeddings API over an embedder's model.
+    """Return a server of the embeddings API over the model of an embedder.
 
-    Of its settings, encoding, dimensions and normalisation come from each request instead. Given a
-    function, it is called when the server has started, in a thread; `failed` gets what it raises. The
-    server closes the embedder when it ends. `app.state.lifecycle` tells and changes its status.
+    Each request chooses encoding, dimensions and normalisation; the other settings are those of the
+    embedder. The server closes the embedder when it ends. `app.state.lifecycle` tells the status of
+    the server and changes it.
 
     Args:
-        embedder: Local weights, opened or to be opened.
-        api_key: What clients have to send as bearer token; None asks for none.
+        embedder: Local weights, or a function that opens them. The function is called in a thread
+            when the server has started.
+        api_key: The bearer token that clients have to send; None asks for none.
         aliases: Model ids to answer besides the official ones.
-        max_queue_tokens: Tokens that may wait for the model; beyond, 429.
-        max_body_bytes: Size of a request's body; beyond, 413.
+        max_queue_tokens: Tokens that may wait for the model; a request beyond gets 429.
+        max_body_bytes: Size of the body of a request; a larger one gets 413.
+        failed: Called with the error if the model cannot be opened.
     """
-    key = None if api_key is None else ServerKey(api_key)
+    key = None if api_key is None else ApiKey(api_key)
+    check_aliases(aliases)
     metrics = Metrics()
-    lifecycle = Lifecycle(
-        embedder if not isinstance(embedder, Embedder) else lambda: embedder,
-        metrics,
-        aliases=checked_aliases(aliases),
-        max_queue_tokens=max_queue_tokens,
-        failed=failed,
-    )
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with lifecycle.run():
-            yield
+    def open_service() -> Service:
+        opened = embedder if isinstance(embedder, Embedder) else embedder()
+        dispatcher = Dispatcher(
+            opened.backend, most_tokens=max_queue_tokens, observe=metrics.observe_batch
+        )
+        metrics.watch_queue(lambda: dispatcher.held)
+        return Service(opened, dispatcher, aliases)
 
-    routes = _routes(lifecycle, metrics, Bodies(max_body_bytes), guarded=key is not None)
-    paths = frozenset(route.path for route in routes)
-    gate = Middleware(
-        Gate,
-        key=key,
-        metrics=metrics,
-        routes=paths,
-        draining=lambda: lifecycle.status == "draining",
-    )
+    lifecycle = Lifecycle(open_service, failed)
     app = Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        middleware=[gate],
-        exception_handlers=_HANDLERS,
+        routes=[Route(each.path, each.handler, methods=[each.method]) for each in OPERATIONS],
+        lifespan=lambda _: lifecycle.run(),
+        middleware=[
+            Middleware(
+                RequestMiddleware,
+                key=key,
+                metrics=metrics,
+                draining=lambda: lifecycle.status == "draining",
+            )
+        ],
+        exception_handlers=dict.fromkeys(_ANSWERED, _answer),
     )
     app.router.redirect_slashes = False
     app.state.lifecycle = lifecycle
+    app.state.metrics = metrics
+    app.state.body_reader = BodyReader(max_body_bytes)
+    app.state.openapi = openapi_document(guarded=key is not None)
     return app
 
 
-def _routes(
-    lifecycle: Lifecycle, metrics: Metrics, bodies: Bodies, *, guarded: bool
-) -> list[Route]:
-    document = openapi_document(guarded=guarded)
-
-    def embed(
-        schema: type[EmbeddingsRequest | ContextualizedRequest],
-    ) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            service = lifecycle.service
-            async with bodies.read(request) as body:
-                asked = schema.model_validate_json(body)
-                answer = await unless_gone(request, service.answer(asked))
-            request.state.tokens = answer.tokens
-            headers = {
-                "X-Ctxembed-Model": quote(service.served_model),
-                "X-Ctxembed-Fingerprint": service.fingerprint,
-            }
-            return Response(answer.body, headers=headers, media_type="application/json")
-
-        return endpoint
-
-    async def models(_: Request) -> Response:
-        records = [record.model_dump() for record in lifecycle.service.models()]
-        return json_response({"object": "list", "data": records})
-
-    async def health(_: Request) -> Response:
-        return json_response({"status": "ok"})
-
-    async def ready(_: Request) -> Response:
-        up = lifecycle.status == "ready"
-        status = HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE
-        return json_response({"status": lifecycle.status}, status)
-
-    async def figures(_: Request) -> Response:
-        return metrics.response()
-
-    async def openapi(_: Request) -> Response:
-        return json_response(document)
-
-    return [
-        Route(CONTEXTUAL_PATH, embed(ContextualizedRequest), methods=["POST"]),
-        Route(INDEPENDENT_PATH, embed(EmbeddingsRequest), methods=["POST"]),
-        Route("/v1/models", models),
-        Route("/health", health),
-        Route("/ready", ready),
-        Route("/metrics", figures),
-        Route("/openapi.json", openapi),
-    ]
+_ANSWERED = (EmbedError, ValidationError, HTTPException, ClientDisconnect)
+"""Errors that are part of the API. Any other is logged by the middleware, without its message."""
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    return response_of(error)
-
-
-_HANDLERS = dict.fromkeys(
-    (Refusal, EmbedError, ValidationError, HTTPException, ClientDisconnect), _refused
-)
+async def _answer(_: Request, error: Exception) -> Response:
+    return error_response(error)

@@ -1,6 +1,7 @@
 """One queue in front of one model: `Dispatcher`, whose thread runs batches one after the other.
 
-What goes into a batch is decided in `turns`. Requests wait on futures; cancelling one drops its windows.
+`scheduling` decides what goes into a batch. Requests wait on futures; cancelling one drops its
+windows.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from threading import Condition, Thread
 
+from starlette.exceptions import HTTPException
+
 from ctxembed.assembly import check_rows
 from ctxembed.backends import Backend
 from ctxembed.batches import Batch
 from ctxembed.encoding import Array
 from ctxembed.execution import halves
 from ctxembed.recipe import Recipe
-from ctxembed.server.error_responses import Refusal
 from ctxembed.server.scheduling import Job, Ticket, batches_of, by_job, take_turn
 from ctxembed.windows import Window
 
@@ -56,15 +58,15 @@ class Dispatcher:
         return self._held
 
     def submit(self, windows: Sequence[Window], recipe: Recipe) -> Future[list[Array]]:
-        """Return a future of one array per window; a full queue is a `Refusal` with 429."""
+        """Return a future of one array per window; a full queue is an `HTTPException` with 429."""
         job = Job(windows, recipe, sum(window.tokens for window in windows))
         with self._changed:
             if self._closing:
-                raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down.")
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down.")
             if self._held and self._held + job.tokens > self._most:
                 message = "the queue is full. Try again in a while."
                 wait = {"Retry-After": str(self._wait())}
-                raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, message, wait)
+                raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, message, wait)
             self._held += job.tokens
             self._jobs.append(job)
             self._changed.notify()

@@ -1,106 +1,84 @@
-"""A server's life: the weights load while it already listens, then it is ready, at last it drains."""
-
-from __future__ import annotations
+"""The life of a server: it listens while the model loads, then it is ready, then it drains."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from threading import Lock, Thread
 from typing import Literal
 
-from ctxembed.embedder import Embedder
-from ctxembed.server.dispatcher import Dispatcher
-from ctxembed.server.error_responses import Refusal
-from ctxembed.server.metrics import Metrics
+from starlette.exceptions import HTTPException
+
 from ctxembed.server.service import Service
 
 LOGGER = logging.getLogger("ctxembed.server")
 
-Status = Literal["loading", "ready", "draining", "failed"]
-
-_LAST_BATCH = 30.0
+_CLOSE_TIMEOUT = 30.0
 """Seconds that a shutdown waits for the batch that is in the model."""
 
 
 class Lifecycle:
-    """Opens the model once the server runs, and closes it with the server.
+    """Opens the service once the server runs, and closes it with the server.
 
-    `failed` is called with what kept the model from being opened.
+    `failed` is called, in a thread, with the error that kept the service from being opened.
     """
 
     def __init__(
         self,
-        open_embedder: Callable[[], Embedder],
-        metrics: Metrics,
-        *,
-        aliases: Sequence[str],
-        max_queue_tokens: int,
+        open_service: Callable[[], Service],
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._open = open_embedder
-        self._metrics = metrics
-        self._aliases = aliases
-        self._most = max_queue_tokens
+        self._open_service = open_service
         self._failed = failed
         self._service: Service | None = None
-        self.status: Status = "loading"
+        self._ended = False
+        self._lock = Lock()
+        self.status: Literal["loading", "ready", "draining", "failed"] = "loading"
 
     @property
     def service(self) -> Service:
-        """The service, or a `Refusal` with 503 while there is none."""
+        """The service. While there is none, this raises a 503."""
         if self._service is None:
-            wait = {"Retry-After": "5"}
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"the model is {self.status}.", wait)
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"the model is {self.status}.",
+                {"Retry-After": "5"},
+            )
         return self._service
 
     def drain(self) -> None:
-        """Say from now on that the server is no longer ready; what is under way goes on."""
+        """Say from now on that the server is no longer ready. Requests under way go on."""
         self.status = "draining"
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Load while the block runs, and close after it."""
-        loading = asyncio.create_task(self._load())
+        """Load the model while the block runs, and close it after the block."""
+        Thread(target=self._load, name="ctxembed-load").start()
         try:
             yield
         finally:
-            loading.cancel()
-            await asyncio.wait((loading,))
+            with self._lock:
+                self._ended = True
             if self._service is not None:
-                await asyncio.to_thread(self._service.close, _LAST_BATCH)
+                await asyncio.to_thread(self._service.close, _CLOSE_TIMEOUT)
 
-    async def _load(self) -> None:
-        loader = ThreadPoolExecutor(1, "ctxembed-load")
-        opening = loader.submit(self._opened)
-        loader.shutdown(wait=False)
+    def _load(self) -> None:
         try:
-            service = await asyncio.wrap_future(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close)
-            raise
-        except Exception as error:  # noqa: BLE001 - whoever runs the server decides what it means
+            service = self._open_service()
+        except Exception as error:  # noqa: BLE001 - `failed` decides what any error means
             self.status = "failed"
-            LOGGER.error("the model can't be opened: %s", type(error).__name__)  # noqa: TRY400 - see gate
+            # no traceback: its message may hold a path
+            LOGGER.error("the model cannot be opened: %s", type(error).__name__)  # noqa: TRY400
             if self._failed is not None:
                 self._failed(error)
             return
-        self._service = service
+        with self._lock:
+            if not self._ended:
+                self._service = service
+        if self._service is None:
+            service.close()
+            return
         if self.status == "loading":
             self.status = "ready"
         LOGGER.info("ready: %s", service.served_model)
-
-    def _opened(self) -> Service:
-        embedder = self._open()
-        dispatcher = Dispatcher(
-            embedder.backend, most_tokens=self._most, observe=self._metrics.batch
-        )
-        self._metrics.watch_queue(lambda: dispatcher.held)
-        return Service(embedder, dispatcher, self._aliases)
-
-
-def _close(opening: Future[Service]) -> None:
-    """Close a model that was opened for a server that had ended meanwhile."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

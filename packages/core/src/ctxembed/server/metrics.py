@@ -1,6 +1,4 @@
-"""What is counted for Prometheus, in a registry of its own: one server, one set of figures."""
-
-from __future__ import annotations
+"""What the server counts for Prometheus, in a registry of its own."""
 
 from collections.abc import Callable
 
@@ -13,7 +11,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 
 
 class Metrics:
-    """The figures of a server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -25,7 +23,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "ctxembed_request_seconds",
-            "Seconds from a request's head to the end of its answer.",
+            "Seconds from the head of a request to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=self._registry,
@@ -46,22 +44,22 @@ class Metrics:
             "ctxembed_queue_tokens", "Tokens waiting or in the model.", registry=self._registry
         )
 
-    def watch_queue(self, held: Callable[[], int]) -> None:
-        """Take the depth of the queue from `held` from now on."""
-        self._queue.set_function(held)
+    def watch_queue(self, held_tokens: Callable[[], int]) -> None:
+        """Take the depth of the queue from `held_tokens` from now on."""
+        self._queue.set_function(held_tokens)
 
-    def batch(self, tokens: int, seconds: float) -> None:
+    def observe_batch(self, tokens: int, seconds: float) -> None:
         """Count a model call."""
         self._batch_tokens.observe(tokens)
         self._batch_seconds.observe(seconds)
 
-    def request(self, route: str, status: int, seconds: float, tokens: int) -> None:
-        """Count an answered request."""
+    def observe_request(self, route: str, status: int, seconds: float, tokens: int) -> None:
+        """Count a request that has ended."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if tokens:
             self._tokens.labels(route).inc(tokens)
 
     def response(self) -> Response:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

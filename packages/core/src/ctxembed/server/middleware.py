@@ -1,10 +1,8 @@
-"""`Gate`: what every request passes on its way in and out; the key, a request id, figures, the log.
+"""`RequestMiddleware`: the key, a request id, metrics and the log, for every request.
 
-Nothing that a handler raises gets past it, because servers and frameworks log exceptions with their
-messages, and a message may hold what it was about. Log lines have no bodies, keys or query strings.
+It lets no exception through, because servers and frameworks log exceptions with their messages, and
+a message may hold text of a document. Log lines have no bodies, keys or query strings.
 """
-
-from __future__ import annotations
 
 import asyncio
 import logging
@@ -15,37 +13,47 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ctxembed.server.authentication import ServerKey
-from ctxembed.server.error_responses import CLIENT_GONE, Refusal, response_of
+from ctxembed.server.authentication import ApiKey
+from ctxembed.server.error_responses import CLIENT_CLOSED_REQUEST, error_response
 from ctxembed.server.metrics import Metrics
+from ctxembed.server.routes import OPERATIONS
 
 LOGGER = logging.getLogger("ctxembed.server")
 
-_OPEN = frozenset(("/health", "/ready", "/metrics", "/openapi.json"))
-_UNKNOWN = "other"
+_PATHS = {operation.path for operation in OPERATIONS}
+_PUBLIC_PATHS = {operation.path for operation in OPERATIONS if operation.public}
+_UNAUTHORIZED = HTTPException(
+    HTTPStatus.UNAUTHORIZED,
+    "Invalid API key provided. Send it as `Authorization: Bearer KEY`.",
+    {"WWW-Authenticate": "Bearer"},
+)
+_SHUT_DOWN = HTTPException(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "the server shut down before this request was finished.",
+    {"Retry-After": "5"},
+)
 
 
-class Gate:
-    """ASGI middleware. With a key, all but health, metrics and documentation ask for it.
+class RequestMiddleware:
+    """ASGI middleware. With a key, every route asks for it unless it is public.
 
-    `draining` tells whether the server is shutting down: what it cancels then is answered.
+    `draining` tells whether the server is shutting down. Requests cancelled then get a response.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        key: ServerKey | None,
+        key: ApiKey | None,
         metrics: Metrics,
-        routes: frozenset[str],
         draining: Callable[[], bool],
     ) -> None:
         self._app = app
         self._key = key
         self._metrics = metrics
-        self._routes = routes
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,11 +63,11 @@ class Gate:
             return
         request_id = uuid4().hex
         started = time.perf_counter()
-        status = CLIENT_GONE
-        # below another application `path` still has the prefix that it is mounted at
+        status = CLIENT_CLOSED_REQUEST
+        # below another application, `path` still has the prefix that this one is mounted at
         path = scope["path"].removeprefix(scope.get("root_path", ""))
 
-        async def sending(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -67,14 +75,17 @@ class Gate:
             await send(message)
 
         try:
-            wrong = await self._pass_on(scope, receive, sending, path, request_id)
-            if wrong is not None and status == CLIENT_GONE:
-                await response_of(wrong)(scope, receive, sending)
+            if path in _PUBLIC_PATHS or self._authorized(scope):
+                error = await self._error_of(scope, receive, send_with_id, request_id)
+            else:
+                error = _UNAUTHORIZED
+            if error is not None and status == CLIENT_CLOSED_REQUEST:
+                await error_response(error)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            route = path if path in self._routes else _UNKNOWN
+            route = path if path in _PATHS else "other"
             tokens = scope.get("state", {}).get("tokens", 0)
-            self._metrics.request(route, status, seconds, tokens)
+            self._metrics.observe_request(route, status, seconds, tokens)
             LOGGER.info(
                 "%s %s %s %d, %d tokens, %.0f ms",
                 request_id,
@@ -85,49 +96,33 @@ class Gate:
                 1000 * seconds,
             )
 
-    async def _pass_on(
-        self, scope: Scope, receive: Receive, send: Send, path: str, request_id: str
+    def _authorized(self, scope: Scope) -> bool:
+        sent = (value for name, value in scope["headers"] if name == b"authorization")
+        return self._key is None or self._key.matches(next(sent, b""))
+
+    async def _error_of(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str
     ) -> Exception | None:
-        """Let the application answer, or return what is to be answered instead."""
+        """Let the application answer; return the error that it did not answer itself."""
         try:
-            if path not in _OPEN and not self._allowed(scope):
-                return _UNAUTHORIZED
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            # whoever else cancels a request, such as a timeout around it, has an answer of its own
+            # any other cancellation, such as a timeout around the request, has its own response
             if not self._draining():
                 raise
-            return _CUT_OFF
-        except Exception as error:  # noqa: BLE001 - see above
-            LOGGER.error("%s %s", request_id, _without_message(error))  # noqa: TRY400 - same
+            return _SHUT_DOWN
+        except Exception as error:  # noqa: BLE001 - see the module's docstring
+            LOGGER.error("%s %s", request_id, _stack_of(error))  # noqa: TRY400 - same
             return error
         return None
 
-    def _allowed(self, scope: Scope) -> bool:
-        if self._key is None:
-            return True
-        sent = (value for name, value in scope["headers"] if name == b"authorization")
-        return self._key.opens(next(sent, b""))
 
-
-_UNAUTHORIZED = Refusal(
-    HTTPStatus.UNAUTHORIZED,
-    "Invalid API key provided. Send it as `Authorization: Bearer KEY`.",
-    {"WWW-Authenticate": "Bearer"},
-)
-_CUT_OFF = Refusal(
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "the server shut down before this request was finished.",
-    {"Retry-After": "5"},
-)
-
-
-def _without_message(error: BaseException) -> str:
-    """Return an exception's types and the places it went through, for it and its causes."""
+def _stack_of(error: BaseException) -> str:
+    """Return the types and stacks of an exception and its causes, without their messages."""
     parts = []
     cause: BaseException | None = error
     while cause is not None:
-        places = "".join(traceback.format_tb(cause.__traceback__))
-        parts.append(f"{type(cause).__module__}.{type(cause).__qualname__}\n{places}")
+        stack = "".join(traceback.format_tb(cause.__traceback__))
+        parts.append(f"{type(cause).__module__}.{type(cause).__qualname__}\n{stack}")
         cause = cause.__cause__ or cause.__context__
     return "caused by ".join(parts)

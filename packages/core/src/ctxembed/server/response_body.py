@@ -1,33 +1,21 @@
-"""Rows of the model as the bodies that the API documents. Pure functions."""
-
-from __future__ import annotations
+"""The body of a response: rows of the model as the JSON that the API documents. Pure functions."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 
-import numpy as np
 from pydantic_core import to_json
 
-from ctxembed.encoding import Array, Encoding
-from ctxembed.wire import WireFormat
-
-ENCODINGS: dict[WireFormat, Encoding] = {
-    "base64_int8": "int8",
-    "base64_binary": "binary",
-    "float": "float",
-}
-"""What the rows of each wire format are made from."""
+from ctxembed.encoding import Array
+from ctxembed.wire import WireFormat, pack_codes
 
 
-def reply_body(
-    rows: Sequence[Array],
-    *,
-    model: str,
-    wire_format: WireFormat,
-    tokens: int,
-    nested: bool,
+def response_body(
+    rows: Sequence[Array], *, model: str, wire_format: WireFormat, tokens: int, nested: bool
 ) -> bytes:
-    """Return the JSON for rows a document; with `nested` the documents show, else each is one text."""
+    """Return the JSON of one array per document.
+
+    With `nested`, the data are documents with their chunks. Without it, every document is one text.
+    """
     documents = [_embeddings(array, wire_format) for array in rows]
     if nested:
         data: list[dict[str, object]] = [
@@ -59,9 +47,5 @@ def _numbered(embeddings: Sequence[object]) -> list[dict[str, object]]:
 
 def _embeddings(rows: Array, wire_format: WireFormat) -> Sequence[object]:
     if wire_format == "float":
-        floats: list[list[float]] = rows.tolist()
-        return floats
-    if wire_format == "base64_binary":
-        # the wire has the least significant bit first, unlike everything else here
-        rows = np.packbits(rows > 0, axis=-1, bitorder="little")
-    return [b64encode(row).decode("ascii") for row in rows]
+        return list(rows.tolist())
+    return [b64encode(row).decode("ascii") for row in pack_codes(rows, wire_format)]

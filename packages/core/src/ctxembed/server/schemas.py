@@ -1,36 +1,35 @@
-"""The JSON bodies of requests and responses, as types: they check, and they make the OpenAPI document.
+"""The JSON bodies of requests and responses as types, which also make the OpenAPI document.
 
-Numbers of documents and texts are checked here. What needs the model (tokens, dimensions, whether a
-name is ours), the number of chunks and empty strings are checked in `service`. Lists stop at their
-first problem: a body of millions of them would take gigabytes, and hold up every other request.
+The numbers of documents and texts are checked here. `service` checks what needs the model (tokens,
+dimensions, model ids), the number of chunks, and empty strings. Lists stop at their first problem:
+millions of problems would take gigabytes and hold up every other request.
 """
-
-from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ctxembed.wire import MAX_DOCUMENTS, WireFormat
+from ctxembed.wire import MAX_CHUNKS, MAX_DOCUMENTS, MIN_DIMENSIONS, WireFormat
 
 Text = Annotated[str, Field(json_schema_extra={"minLength": 1})]
 Document = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
 
 
 class _Request(BaseModel):
-    """What both routes take; fields that aren't known are ignored, as FastAPI servers do."""
+    """What both routes take. Unknown fields are ignored, as FastAPI servers do."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    model: str = Field(description="One of the names that `GET /v1/models` lists.")
+    model: str = Field(description="One of the ids that `GET /v1/models` lists.")
     dimensions: int | None = Field(
-        default=None, description="From 128 to the width of the model, which is the default."
+        default=None,
+        description=f"From {MIN_DIMENSIONS} to the dimensions of the model, which are the default.",
     )
     encoding_format: WireFormat = Field(
         default="base64_int8",
         description=(
-            "base64 of int8 codes; base64 of bits, least significant first; or numbers, which the "
-            "hosted API doesn't give."
+            "base64 of int8 codes; base64 of bits, least significant bit first; or numbers, which "
+            "the hosted API does not offer."
         ),
     )
 
@@ -40,16 +39,19 @@ class EmbeddingsRequest(_Request):
 
     input: (
         Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)]
-    ) = Field(description="A text or up to 512 of them.")
+    ) = Field(description=f"A text or up to {MAX_DOCUMENTS} texts.")
 
 
 class ContextualizedRequest(_Request):
-    """Documents, each a list of chunks that are embedded with the others of their document in view."""
+    """Documents, each a list of chunks. A chunk is embedded with the others of its document."""
 
     input: Annotated[
         list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS, fail_fast=True)
     ] = Field(
-        description="Up to 512 documents, 16,000 chunks altogether, in the order of the document."
+        description=(
+            f"Up to {MAX_DOCUMENTS} documents with {MAX_CHUNKS:,} chunks altogether, the chunks in "
+            "the order of the document."
+        )
     )
 
 
@@ -57,7 +59,9 @@ class Embedding(BaseModel):
     """One vector."""
 
     object: Literal["embedding"]
-    index: int = Field(ge=0, description="Place of the text, or of the chunk in its document.")
+    index: int = Field(
+        ge=0, description="Position of the text in the request, or of the chunk in its document."
+    )
     embedding: str | list[float]
 
 
@@ -65,12 +69,12 @@ class DocumentEmbeddings(BaseModel):
     """The vectors of one document."""
 
     object: Literal["list"]
-    index: int = Field(ge=0, description="Place of the document.")
+    index: int = Field(ge=0, description="Position of the document in the request.")
     data: list[Embedding]
 
 
 class Cost(BaseModel):
-    """What it costs: nothing."""
+    """What the request costs, which is nothing."""
 
     input_cost: float
     total_cost: float
@@ -85,26 +89,28 @@ class Usage(BaseModel):
     cost: Cost
 
 
-class EmbeddingsResponse(BaseModel):
-    """One vector a text."""
+class _Response(BaseModel):
+    """What both routes return."""
 
     object: Literal["list"]
+    model: str
+    usage: Usage
+
+
+class EmbeddingsResponse(_Response):
+    """One vector per text."""
+
     data: list[Embedding]
-    model: str
-    usage: Usage
 
 
-class ContextualizedResponse(BaseModel):
-    """One vector a chunk, document by document."""
+class ContextualizedResponse(_Response):
+    """One vector per chunk, document by document."""
 
-    object: Literal["list"]
     data: list[DocumentEmbeddings]
-    model: str
-    usage: Usage
 
 
 class Model(BaseModel):
-    """A name that is answered, and what stands behind it."""
+    """A model id that the server answers, and the model behind it."""
 
     id: str
     object: Literal["model"]
@@ -118,14 +124,14 @@ class Model(BaseModel):
 
 
 class ModelsResponse(BaseModel):
-    """Every name that is answered."""
+    """Every model id that the server answers."""
 
     object: Literal["list"]
     data: list[Model]
 
 
 class State(BaseModel):
-    """What the server is doing."""
+    """The status of the server."""
 
     status: Literal["ok", "loading", "ready", "draining", "failed"]
 
@@ -139,7 +145,7 @@ class Problem(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """Any refusal but that of a malformed body."""
+    """Any error except a body of the wrong shape."""
 
     error: Problem
 

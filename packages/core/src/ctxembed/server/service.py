@@ -1,4 +1,4 @@
-"""`Service`: a request in, the bytes of its answer out; checks that need the model, and their limits.
+"""`Service`: a request in, the bytes of its response out, with the checks that need the model.
 
 Tokenising, planning and encoding happen in threads, so that the event loop stays free; the model is
 behind `dispatcher`. Texts on the embeddings route are embedded each alone, without a prefix. On the
@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
+
 from ctxembed.assembly import assemble_all
 from ctxembed.backends import Backend
 from ctxembed.documents import Document, check_document
@@ -24,12 +26,12 @@ from ctxembed.execution import array_of
 from ctxembed.planning import PlannedDocument, plan_documents
 from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
-from ctxembed.server.error_responses import Refusal
-from ctxembed.server.model_names import Names, check_name, names_for
-from ctxembed.server.response_body import ENCODINGS, reply_body
+from ctxembed.server.model_names import check_model, model_names, routes_by_name
+from ctxembed.server.response_body import response_body
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
 from ctxembed.wire import (
     CONTEXTUAL_PATH,
+    ENCODINGS,
     INDEPENDENT_PATH,
     MAX_CHUNKS,
     MAX_DOCUMENT_TOKENS,
@@ -61,7 +63,7 @@ class Service:
         self._dispatcher = dispatcher
         self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
         weight = document_recipe(embedder.settings, self._backend).layout.context_weight
-        self.names: Names = names_for(self._backend.spec, weight, aliases)
+        self._names = model_names(self._backend.spec, weight, aliases)
         self._recipe = lru_cache(_RECIPES)(self._make_recipe)
 
     @property
@@ -89,17 +91,17 @@ class Service:
                 max_tokens=MAX_DOCUMENT_TOKENS,
                 contextual=spec.contextual,
             )
-            for name, routes in self.names.routes().items()
+            for name, routes in routes_by_name(self._names).items()
         ]
 
     async def answer(self, request: EmbeddingsRequest | ContextualizedRequest) -> Answer:
-        """Return the answer to a request, or raise a `Refusal` or an `EmbedError`.
+        """Return the answer to a request, or raise an `HTTPException` or an `EmbedError`.
 
         Cancelling it takes what the model has not begun out of the queue.
         """
         nested = isinstance(request, ContextualizedRequest)
         route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH
-        check_name(self.names, request.model, route)
+        check_model(self._names, request.model, route)
         recipe = self._recipe(route, request.encoding_format, request.dimensions)
         loop = asyncio.get_running_loop()
         try:
@@ -112,7 +114,7 @@ class Service:
         rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
 
         def finish() -> bytes:
-            return reply_body(
+            return response_body(
                 [array_of(outcome) for outcome in assemble_all(documents, rows, recipe)],
                 model=request.model,
                 wire_format=request.encoding_format,
@@ -133,7 +135,7 @@ class Service:
         least = min(MIN_DIMENSIONS, width)
         if dimensions is not None and not least <= dimensions <= width:
             message = f"dimensions must be from {least} to {width} for this model."
-            raise Refusal(HTTPStatus.BAD_REQUEST, message)
+            raise HTTPException(HTTPStatus.BAD_REQUEST, message)
         settings = replace(
             self._embedder.settings,
             encoding=ENCODINGS[wire_format],
@@ -190,4 +192,4 @@ def document_tokens(document: PlannedDocument, recipe: Recipe) -> int:
 
 
 def _refuse(message: str) -> None:
-    raise Refusal(HTTPStatus.BAD_REQUEST, message)
+    raise HTTPException(HTTPStatus.BAD_REQUEST, message)

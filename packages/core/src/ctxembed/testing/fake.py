@@ -13,10 +13,10 @@ from threading import Lock
 import numpy as np
 
 from ctxembed.batches import Batch, Limits
-from ctxembed.documents import sibling_fingerprint
+from ctxembed.documents import TokenizedChunk, sibling_fingerprint
 from ctxembed.encoding import Array, Form, quantize_tanh, to_binary
 from ctxembed.models import ModelSpec
-from ctxembed.windows import TokenizedChunk, Window
+from ctxembed.windows import Window
 
 _SPEC = ModelSpec(
     name="fake",

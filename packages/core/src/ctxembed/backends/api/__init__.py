@@ -24,6 +24,7 @@ from ctxembed.backends.api.client import Client, Endpoint
 from ctxembed.backends.api.event_loop import LoopThread
 from ctxembed.backends.api.token_estimate import OVERESTIMATE, estimate_tokens
 from ctxembed.batches import Batch, Limits
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import (
     ApiTimeoutError,
@@ -35,7 +36,6 @@ from ctxembed.errors import (
 from ctxembed.forks import ForkLock
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.settings import Settings
-from ctxembed.windows import TokenizedChunk
 from ctxembed.wire import (
     CONTEXTUAL_PATH,
     DEFAULT_URL,

@@ -16,9 +16,9 @@ import numpy as np
 
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import ResponseError
-from ctxembed.wire import WireFormat
+from ctxembed.wire import PackedFormat, row_bytes, unpack_codes
 
-WIRE_FORMATS: dict[Form, WireFormat] = {"int8": "base64_int8", "binary": "base64_binary"}
+WIRE_FORMATS: dict[Form, PackedFormat] = {"int8": "base64_int8", "binary": "base64_binary"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def most_bytes(rows: int, *, form: Form, dimensions: int) -> int:
     >>> most_bytes(1, form="int8", dimensions=1024)
     73056
     """
-    row = 4 * -(-_row_bytes(form, dimensions) // 3)
+    row = 4 * -(-row_bytes(WIRE_FORMATS[form], dimensions) // 3)
     return _AROUND_ROWS + 4 * rows * (row + _AROUND_A_ROW)
 
 
@@ -145,7 +145,7 @@ def _ordered(items: list[T], count: int, what: str) -> list[T]:
 
 
 def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
-    size = _row_bytes(form, dimensions)
+    size = row_bytes(WIRE_FORMATS[form], dimensions)
     for row in rows:
         if len(row.embedding) != size:
             message = (
@@ -155,12 +155,5 @@ def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
             )
             raise ResponseError(message)
     joined = b"".join(row.embedding for row in rows)
-    if form == "int8":
-        return np.frombuffer(joined, np.int8).reshape(len(rows), size)
     packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
-    bits = np.unpackbits(packed, axis=1, count=dimensions, bitorder="little")
-    return np.where(bits == 1, np.int8(1), np.int8(-1))
-
-
-def _row_bytes(form: Form, dimensions: int) -> int:
-    return dimensions if form == "int8" else -(-dimensions // 8)
+    return unpack_codes(packed, WIRE_FORMATS[form], dimensions)

@@ -11,10 +11,10 @@ from ctxembed.backends.onnx.session import TokenSession
 from ctxembed.backends.sharing import ModelQueue
 from ctxembed.backends.tokenizer import ChunkTokenizer, Span, window_ids
 from ctxembed.batches import Batch, Limits
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Floats, Form, quantize_tanh, to_binary
 from ctxembed.errors import BackendError, NonFiniteError, ResponseError
 from ctxembed.models import ModelSpec
-from ctxembed.windows import TokenizedChunk
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.backends.torch.model import Loaded
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.batches import Batch, Limits
+from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import BackendError, DeviceMemoryError, EmbedError, NonFiniteError
 from ctxembed.forks import ForkLock
 from ctxembed.models import ModelSpec
-from ctxembed.windows import TokenizedChunk
 
 LaidOut = tuple[Sequence[int], list[Span]]
 """A window's token ids, and the tokens that each of its rows is the mean of."""

@@ -1,4 +1,4 @@
-"""Contextual chunk embeddings for LlamaIndex: every node embedded with the others of its document."""
+"""Contextual chunk embeddings for LlamaIndex: a node is embedded together with its siblings."""
 
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
 from llama_index.embeddings.ctxembed.node_parser import ContextualNodeParser

@@ -1,10 +1,9 @@
 """`ContextualEmbedding`: LlamaIndex's embedding model, and the transformation that sees siblings.
 
-LlamaIndex shows an embedding the nodes in one place only, as a transformation. There they are grouped,
-ordered and embedded with their siblings. Its other methods get flat texts, which are independent.
+LlamaIndex shows nodes to an embedding in one place only, as a transformation. There they are
+grouped, ordered and embedded with their siblings. Other methods get flat texts, which are embedded
+alone.
 """
-
-from __future__ import annotations
 
 import asyncio
 import logging
@@ -26,6 +25,7 @@ from llama_index.core.schema import BaseNode, MetadataMode
 
 from ctxembed import ConfigurationError, Embedder, EmbedError, Settings, to_floats
 from ctxembed.encoding import Array
+from ctxembed.errors import located_errors
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -35,9 +35,9 @@ from ctxembed.settings import (
     Pooling,
 )
 from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
-from llama_index.embeddings.ctxembed.model_input import Reading, read
+from llama_index.embeddings.ctxembed.model_input import ModelInput, model_input
 from llama_index.embeddings.ctxembed.opened import Opened
-from llama_index.embeddings.ctxembed.siblings import check_complete, sibling_groups
+from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,14 @@ class ContextualEmbedding(BaseEmbedding):
         metadata_mode: Which metadata the model reads before a node's text.
         metadata_once: Metadata that all nodes of a document share is read once, as a chunk of its
             own in front, and not before every text.
-        missing_siblings: Nodes whose neighbours are not in the call are an "error", or "ignore" embeds
-            those that are.
-        api_key: For a remote API, where it goes before the environment's. It is left out of `to_dict`
-            and of pickles: worker processes take the key from their environment.
+        missing_siblings: Nodes whose neighbours are not in the call are an "error"; "ignore"
+            embeds the nodes that are there.
+        api_key: For a remote API, where it goes before the environment's. It is left out of
+            `to_dict` and of pickles: worker processes take the key from their environment.
 
-    Light to make: weights load on first use and are shared by all that ask for the same. May be used
-    from many threads and tasks. Vectors have length 1 unless `normalize=False`.
+    Making one is cheap: weights are loaded on first use, and are shared by all embedders that ask
+    for the same. It may be used from many threads and tasks. Vectors have length 1 unless
+    `normalize=False`.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
@@ -106,8 +107,8 @@ class ContextualEmbedding(BaseEmbedding):
     def _refuse_cache(cls, cache: object) -> object:
         if cache is not None:
             raise ConfigurationError(
-                "embeddings_cache finds vectors by a text alone, and a contextual vector depends on its "
-                "siblings too. Hint: leave it out; an IngestionPipeline's own cache works."
+                "embeddings_cache finds vectors by a text alone, and a contextual vector depends "
+                "on its siblings too. Hint: leave it out; an IngestionPipeline's own cache works."
             )
         return cache
 
@@ -133,13 +134,16 @@ class ContextualEmbedding(BaseEmbedding):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that changes a vector: of the weights in memory, else of those on disk."""
+        """Hash of everything that changes a vector.
+
+        It is that of the weights in memory, where they are loaded, else of the files on disk.
+        """
         settings = self.settings
         embedder = self._opened.find(settings, self._key())
         return settings.fingerprint() if embedder is None else embedder.fingerprint
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return every setting and the fingerprint, which sees files that changed under one name."""
+        """Return every setting, and the fingerprint, which also covers the files of a model."""
         return super().to_dict(**kwargs) | {"fingerprint": self.fingerprint}
 
     @classmethod
@@ -154,23 +158,20 @@ class ContextualEmbedding(BaseEmbedding):
         Keyword arguments are what an index was called with; `show_progress` draws a bar.
 
         Raises:
-            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            InputError: nodes that cannot be embedded; `key` is the source document's id.
             BackendError: the model gave no vectors.
         """
         if not nodes:
             return nodes
-        readings = self._read(nodes)
+        inputs = self._inputs(nodes)
         embedder = self._open()
         if self.rate_limiter is not None:
-            for _ in readings:
+            for _ in inputs:
                 self.rate_limiter.acquire()
-        with embedding_events(self, [reading.texts for reading in readings]) as end:
-            with _named(readings):
-                arrays = embedder.embed_documents(
-                    [reading.chunks for reading in readings],
-                    progress=bool(kwargs.get("show_progress")),
-                )
-            end(_set_embeddings(readings, arrays))
+        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
+        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
+            rows = embedder.embed_documents(chunks, progress=progress)
+            end(_set_embeddings(inputs, rows))
         return nodes
 
     @dispatcher.span  # LlamaIndex itself sees to that of __call__
@@ -178,31 +179,27 @@ class ContextualEmbedding(BaseEmbedding):
         """Like calling it, without blocking the event loop."""
         if not nodes:
             return nodes
-        readings = await asyncio.to_thread(self._read, nodes)
+        inputs = await asyncio.to_thread(self._inputs, nodes)
         embedder = await asyncio.to_thread(self._open)
         if self.rate_limiter is not None:
-            for _ in readings:
+            for _ in inputs:
                 await self.rate_limiter.async_acquire()
-        with embedding_events(self, [reading.texts for reading in readings]) as end:
-            with _named(readings):
-                arrays = await embedder.aembed_documents(
-                    [reading.chunks for reading in readings],
-                    progress=bool(kwargs.get("show_progress")),
-                )
-            end(await asyncio.to_thread(_set_embeddings, readings, arrays))
+        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
+        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
+            rows = await embedder.aembed_documents(chunks, progress=progress)
+            end(await asyncio.to_thread(_set_embeddings, inputs, rows))
         return nodes
 
     def close(self) -> None:
-        """Let go of weights and connections; the next use opens them anew, a call under way fails."""
+        """Let go of weights and connections; a call under way fails, the next opens them again."""
         self._opened.close()
 
-    def _read(self, nodes: Sequence[BaseNode]) -> list[Reading]:
-        groups = sibling_groups(nodes)
+    def _inputs(self, nodes: Sequence[BaseNode]) -> list[ModelInput]:
+        groups = group_siblings(nodes)
         if self.missing_siblings == "error":
             check_complete(groups)
-        return [
-            read(group, self.metadata_mode, metadata_once=self.metadata_once) for group in groups
-        ]
+        mode, once = self.metadata_mode, self.metadata_once
+        return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
 
     def _open(self) -> Embedder:
         return self._opened.get(self.settings, self._key())
@@ -225,54 +222,53 @@ class ContextualEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._warn_once(texts)
-        return _flat(self._open().embed_documents([[text] for text in texts]))
+        arrays = self._open().embed_documents([[text] for text in texts])
+        return [to_floats(rows)[0] for rows in arrays]
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         self._warn_once(texts)
         embedder = await asyncio.to_thread(self._open)
-        return _flat(await embedder.aembed_documents([[text] for text in texts]))
+        arrays = await embedder.aembed_documents([[text] for text in texts])
+        return [to_floats(rows)[0] for rows in arrays]
 
     def _warn_once(self, texts: Sequence[str]) -> None:
         if len(texts) > 1 and not self._opened.warned:
             self._opened.warned = True
             logger.warning(
-                "%d texts came without their documents and are embedded each alone, without context. "
-                "Hint: put this embedding last among the transformations too. (Said once.)",
+                "%d texts came without their documents and are embedded each alone, without "
+                "context. Hint: put this embedding last among the transformations too. "
+                "(Said once.)",
                 len(texts),
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the key. A copy is asked: LlamaIndex deletes what can't be pickled where it is."""
+        """Leave out the key.
+
+        The state is that of a copy, because LlamaIndex deletes from it what cannot be pickled.
+        """
         return BaseEmbedding.__getstate__(self.model_copy(update={"api_key": None}))
 
 
 def _set_embeddings(
-    readings: Sequence[Reading], arrays: Sequence[Array]
+    inputs: Sequence[ModelInput], arrays: Sequence[Array]
 ) -> list[list[list[float]]]:
-    """Give every node its row, and return the rows a document."""
-    vectors = [reading.rows(array) for reading, array in zip(readings, arrays, strict=True)]
-    for reading, rows in zip(readings, vectors, strict=True):
-        for node, row in zip(reading.nodes, rows, strict=True):
-            node.embedding = row
-    return vectors
+    """Give every node its row, and return the rows of each document."""
+    return [each.set_embeddings(rows) for each, rows in zip(inputs, arrays, strict=True)]
 
 
 @contextmanager
-def _named(readings: Sequence[Reading]) -> Iterator[None]:
-    """Put the source document's id into an error that knows only its position."""
-    try:
-        yield
-    except EmbedError as error:
-        if error.document is not None:
-            reading = readings[error.document]
-            error.key = reading.key or reading.nodes[0].node_id
-            if error.chunk == 0 and reading.header:
-                error.chunk = None
-                error.args = (f"the metadata that its nodes share {error.message}",)
-            elif error.chunk is not None and reading.header:
-                error.chunk -= 1
-        raise
-
-
-def _flat(arrays: Sequence[Array]) -> list[list[float]]:
-    return [row for rows in arrays for row in to_floats(rows)]
+def _located(inputs: Sequence[ModelInput]) -> Iterator[None]:
+    """Let errors name the source document, and count its nodes without the shared metadata."""
+    with located_errors(lambda number: (number, inputs[number].source), "source document"):
+        try:
+            yield
+        except EmbedError as error:
+            if error.document is None or error.chunk is None:
+                raise
+            if not inputs[error.document].shared_metadata:
+                raise
+            if error.chunk:
+                raise error.at(chunk=error.chunk - 1) from error.__cause__
+            raise error.at(
+                f"the metadata that its nodes share {error.message}", chunk=None
+            ) from error.__cause__

@@ -1,6 +1,4 @@
-"""`embedding_events`: LlamaIndex's embedding events and callbacks, a pair a document."""
-
-from __future__ import annotations
+"""`embedding_events`: LlamaIndex's embedding events and callbacks, one pair per document."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,10 +19,10 @@ End = Callable[[Sequence[Sequence[list[float]]]], None]
 
 @contextmanager
 def embedding_events(model: BaseEmbedding, documents: Sequence[list[str]]) -> Iterator[End]:
-    """Start the events of all documents; the function that it gives ends them.
+    """Start the events of all documents, and give a function that ends them.
 
-    Documents share model calls, so all begin together. Callbacks end with the error where one is
-    raised.
+    All begin together, because documents share model calls. Where an error is raised, callbacks end
+    with it.
     """
     payload = model.to_payload()
     with ExitStack() as stack:

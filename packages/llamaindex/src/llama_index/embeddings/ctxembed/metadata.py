@@ -1,10 +1,8 @@
-"""What a node parser writes into a node's metadata about its siblings, and reads back.
+"""The stamp: what a node parser writes into a node's metadata about its siblings.
 
-LlamaIndex's caches and hashes see text and metadata, never the siblings: these three keys put them
-there. Neither the embedding model nor the LLM reads them.
+LlamaIndex's caches and hashes see text and metadata, never the siblings. Three keys put the
+siblings there; neither the embedding model nor the LLM reads these keys.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +18,7 @@ KEYS = (CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE)
 
 
 class Stamp(NamedTuple):
-    """Which siblings a node has, its place among them from 0, and how many they are."""
+    """Which siblings a node has, its place among them from 0, and how many there are."""
 
     id: str
     place: int
@@ -28,7 +26,7 @@ class Stamp(NamedTuple):
 
 
 def read_stamp(node: BaseNode) -> Stamp | None:
-    """Return what `stamp` wrote, None where it didn't."""
+    """Return what `stamp` wrote, None where it did not."""
     match [node.metadata.get(key) for key in KEYS]:
         case [str(id_), int(place), int(size)]:
             return Stamp(id_, place, size)
@@ -36,32 +34,34 @@ def read_stamp(node: BaseNode) -> Stamp | None:
 
 
 def stamp_keys(node: BaseNode) -> tuple[str, ...]:
-    """Return the metadata keys that are a stamp's: none where a node has none."""
+    """Return the metadata keys of a node's stamp; none where it has no stamp."""
     return () if read_stamp(node) is None else KEYS
 
 
 def check_unclaimed(node: BaseNode) -> None:
-    """Refuse metadata of the user's own under the keys of a stamp.
+    """Refuse the user's own metadata under the keys of a stamp.
 
     Raises:
         InputError: its `key` is the id of the node.
     """
     claimed = [key for key in KEYS if key in node.metadata]
     if claimed and read_stamp(node) is None:
-        message = f"has metadata {claimed[0]!r}, which is written here. Hint: rename it."
-        raise InputError(message, key=node.node_id)
+        raise InputError(
+            f"has metadata {claimed[0]!r}, which is written here. Hint: rename it.",
+            key=node.node_id,
+        )
 
 
 def remove_stamp(node: BaseNode) -> None:
-    """Take a stamp off, such as one inherited from a node that was split further."""
+    """Remove a stamp, such as one inherited from a node that was split further."""
     if any(key in node.metadata for key in KEYS):
         node.metadata = {k: v for k, v in node.metadata.items() if k not in KEYS}
 
 
 def stamp(members: Sequence[BaseNode], *origin: str) -> None:
-    """Write the hash of all siblings and of where they come from into each, with place and number.
+    """Write into each sibling the hash of all and of their origin, its place, and their number.
 
-    What may be read of them counts too: caches don't see which metadata is excluded.
+    The hash covers what may be read of them too: caches do not see which metadata is excluded.
     """
     modes = (MetadataMode.ALL, MetadataMode.EMBED, MetadataMode.LLM)
     texts = [node.get_content(mode) for node in members for mode in modes]

@@ -1,6 +1,4 @@
-"""`Reading`: what the model reads of one document's nodes, and which rows are theirs."""
-
-from __future__ import annotations
+"""`ModelInput`: the text of a document's nodes that the model reads, and which rows are theirs."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,40 +13,46 @@ from llama_index.embeddings.ctxembed.siblings import Siblings
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One document as the model reads it: a header of its own or none, then a text a node."""
+class ModelInput:
+    """One document as the model reads it: shared metadata, if any, and one text per node.
 
-    key: str | None
+    `source` is the id of the source document; for a node without any, its own.
+    """
+
+    source: str
     nodes: list[BaseNode]
-    header: str
+    shared_metadata: str
     texts: list[str]
 
     @property
     def chunks(self) -> list[str]:
-        """The chunks to embed together."""
-        return [self.header, *self.texts] if self.header else self.texts
+        """The chunks to embed together; shared metadata is a chunk of its own in front."""
+        return [self.shared_metadata, *self.texts] if self.shared_metadata else self.texts
 
-    def rows(self, embedded: Array) -> list[list[float]]:
-        """Return one vector a node; the header's is left out."""
-        return to_floats(embedded[1:] if self.header else embedded)
+    def set_embeddings(self, rows: Array) -> list[list[float]]:
+        """Give every node its row of the chunks' rows, and return the rows of the nodes."""
+        vectors = to_floats(rows[1:] if self.shared_metadata else rows)
+        for node, vector in zip(self.nodes, vectors, strict=True):
+            node.embedding = vector
+        return vectors
 
 
-def read(siblings: Siblings, mode: MetadataMode, *, metadata_once: bool) -> Reading:
+def model_input(siblings: Siblings, mode: MetadataMode, *, metadata_once: bool) -> ModelInput:
     """Return what the model reads of siblings.
 
-    With `metadata_once`, metadata that all of them share is a chunk of its own before the others; what
-    differs stays in front of each text.
+    With `metadata_once`, metadata that all of them share is read once, as a chunk of its own before
+    the others. Metadata that differs stays in front of each text.
     """
     nodes = siblings.nodes
     shared = _shared(nodes) if metadata_once else {}
     told = {key: value for key, value in shared.items() if key not in stamp_keys(nodes[0])}
     header = nodes[0].model_copy(update={"metadata": told}).get_metadata_str(mode).strip()
     texts = [_without(node, {*stamp_keys(node), *shared}).get_content(mode) for node in nodes]
-    return Reading(siblings.key, nodes, header, texts)
+    return ModelInput(siblings.key or nodes[0].node_id, nodes, header, texts)
 
 
 def _shared(nodes: Sequence[BaseNode]) -> dict[str, Any]:
-    """Return the metadata that reads alike in all nodes, and may be read by the same in all."""
+    """Return the metadata that reads alike in all nodes, and is excluded alike in all."""
     first, *others = nodes
     return {
         key: value

@@ -1,6 +1,4 @@
-"""`ContextualNodeParser`: any node parser, with what nodes must remember of their siblings."""
-
-from __future__ import annotations
+"""`ContextualNodeParser`: any node parser, whose nodes are stamped with their siblings."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,31 +12,32 @@ from llama_index.core.schema import BaseNode, Document
 from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
 from llama_index.embeddings.ctxembed.metadata import check_unclaimed, remove_stamp, stamp
-from llama_index.embeddings.ctxembed.siblings import sibling_groups
+from llama_index.embeddings.ctxembed.siblings import group_siblings
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
 DEFAULT_CHUNK_SIZE = 96
-"""Tokens, as `SentenceSplitter` counts them. Context is what fits into a model's window beside a chunk:
-the 256 tokens of `minilm` hold two chunks of 96, only one of 200, and one of 1024 is refused."""
+"""Tokens, as `SentenceSplitter` counts them. Chunks are context where they share a window: the 256
+tokens of `minilm` hold two chunks of 96 or one of 200; a chunk of 1024 is refused."""
 
 
 def _sentences() -> NodeParser:
-    """Return the default: chunks that don't overlap, since each sees its neighbours anyway."""
+    """Return the default: chunks without overlap, since each sees its neighbours anyway."""
     return SentenceSplitter(chunk_size=DEFAULT_CHUNK_SIZE, chunk_overlap=0)
 
 
 class ContextualNodeParser(NodeParser):
     """Splits with another parser, and stamps every node with its siblings' hash, place and number.
 
-    The stamp is metadata that neither the embedding model nor the LLM reads. It keeps an ingestion
-    cache from answering with vectors of another grouping, puts shuffled nodes in order, and shows when
-    siblings are missing.
+    The stamp is metadata that neither the embedding model nor the LLM reads. With it an ingestion
+    cache cannot answer with vectors of another grouping, shuffled nodes are put in order, and
+    missing siblings are noticed.
 
     Attributes:
         inner: The parser that splits; settings for it are set on it. The default is a
-            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the model's
-            window to be each other's context. Take larger ones for a model with a long window.
+            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the
+            model's window to be each other's context. Take larger ones for a model with a long
+            window.
         embed_model: Where given, nodes are embedded too, in one step with splitting.
     """
 
@@ -55,10 +54,10 @@ class ContextualNodeParser(NodeParser):
     @model_validator(mode="after")
     def _refuse_unread(self) -> Self:
         for name in _INNER_ONLY:
-            default = type(self).model_fields[name].default
-            if getattr(self, name) != default:
-                message = f"{name} is the splitting parser's business. Hint: set it on inner."
-                raise ConfigurationError(message)
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ConfigurationError(
+                    f"{name} is the splitting parser's business. Hint: set it on inner."
+                )
         return self
 
     @field_serializer("inner")
@@ -85,7 +84,7 @@ class ContextualNodeParser(NodeParser):
         Further keyword arguments are what an index was called with, and are not passed on.
 
         Raises:
-            InputError: nodes that can't be embedded as they are; `key` is the source document's id.
+            InputError: nodes that cannot be embedded; `key` is the source document's id.
             BackendError: the model gave no vectors.
         """
         nodes = self._split(documents, show_progress=show_progress)
@@ -125,32 +124,33 @@ class ContextualNodeParser(NodeParser):
             for node in nodes:
                 remove_stamp(node)
             fingerprint = "" if self.embed_model is None else self.embed_model.fingerprint
-            for group in sibling_groups(nodes, parsed=True):
-                stamp(group.nodes, group.key or "", str(group.level), fingerprint)
+            for siblings in group_siblings(nodes, parsed=True):
+                stamp(siblings.nodes, siblings.key or "", str(siblings.level), fingerprint)
             event.on_end(payload={EventPayload.NODES: nodes})
         return nodes
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to go without `inner`, in whose place another process would take the default.
 
-        A copy is asked: LlamaIndex deletes what can't be pickled where it is.
+        The state is that of a copy, because LlamaIndex deletes from it what cannot be pickled.
         """
         state = NodeParser.__getstate__(self.model_copy())
         if "inner" not in state["__dict__"]:
-            kind = type(self.inner).__name__
-            message = f"inner ({kind}) can't be pickled, and worker processes need it."
-            raise ConfigurationError(f"{message} Hint: define it at the top level of a module.")
+            raise ConfigurationError(
+                f"inner ({type(self.inner).__name__}) can't be pickled, and worker processes "
+                "need it. Hint: define it at the top level of a module."
+            )
         return state
 
 
 def _check(documents: Sequence[BaseNode]) -> None:
-    """Refuse two documents with one id, whose nodes LlamaIndex mixes up, and keys that are taken."""
+    """Refuse keys in use, and two documents with one id: LlamaIndex mixes up their nodes."""
     seen: set[str] = set()
     for document in documents:
         check_unclaimed(document)
         if document.node_id in seen:
-            message = (
-                "is the id of two documents in this call. Hint: give each its own, or join them."
+            raise InputError(
+                "is the id of two documents in this call. Hint: give each its own, or join them.",
+                key=document.node_id,
             )
-            raise InputError(message, key=document.node_id)
         seen.add(document.node_id)

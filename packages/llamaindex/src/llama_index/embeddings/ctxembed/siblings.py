@@ -1,22 +1,20 @@
-"""Which nodes belong together, and in which order: `sibling_groups`, `check_complete`.
+"""Which nodes are siblings, and in which order: `group_siblings`, `check_complete`.
 
-Siblings are the nodes of one source document at one level of its hierarchy. What is written in their
-metadata (`stamp`) goes before what their relationships and offsets say.
+Siblings are the nodes of one source document at one level of its hierarchy. The stamp in their
+metadata (`metadata.stamp`) is believed before their relationships and offsets.
 """
 
-from __future__ import annotations
-
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.schema import BaseNode, IndexNode, NodeRelationship, RelatedNodeInfo
 
-from ctxembed import InputError
-from llama_index.embeddings.ctxembed.metadata import read_stamp
+from ctxembed import InputError, group
+from llama_index.embeddings.ctxembed.metadata import CONTEXT_INDEX, read_stamp
 
 _WHOLE = (
-    "Hint: give all nodes of a document in one call; with num_workers, give documents and not nodes; "
-    'or set missing_siblings="ignore" to embed those that are here.'
+    "Hint: give all nodes of a document in one call; with num_workers, give documents and not "
+    'nodes; or set missing_siblings="ignore" to embed those that are here.'
 )
 
 
@@ -29,28 +27,21 @@ class Siblings:
     nodes: list[BaseNode]
 
 
-def sibling_groups(nodes: Sequence[BaseNode], *, parsed: bool = False) -> list[Siblings]:
+def group_siblings(nodes: Sequence[BaseNode], *, parsed: bool = False) -> list[Siblings]:
     """Return the siblings among nodes, first seen first; a node without a source stands alone.
 
-    Nodes just `parsed` are in document order but for what links say: a parser that splits parts of a
-    document counts offsets from the start of each.
+    Nodes that were just `parsed` are in document order, except where links say otherwise: a parser
+    that splits parts of a document counts offsets from the start of each part.
     """
     by_id = {node.node_id: node for node in nodes}
-    found: dict[Hashable, Siblings] = {}
-    for number, node in enumerate(nodes):
-        owner = node.ref_doc_id
-        level = _level(node, by_id)
-        stamped = read_stamp(node)
-        place: Hashable = level if stamped is None else stamped.id
-        key: Hashable = number if owner is None else (owner, place)
-        found.setdefault(key, Siblings(owner, level, [])).nodes.append(node)
+    keys = [_group_key(node, by_id) for node in nodes]
     return [
         Siblings(
-            each.key,
-            each.level,
-            _along_links(each.nodes) if parsed else _in_order(each.nodes, by_id),
+            members[0].ref_doc_id,
+            len(_parents(members[0], by_id)),
+            _along_links(members) if parsed else _in_order(members, by_id),
         )
-        for each in found.values()
+        for members in group(zip(keys, nodes, strict=True)).documents
     ]
 
 
@@ -60,24 +51,31 @@ def check_complete(groups: Sequence[Siblings]) -> None:
     Raises:
         InputError: its `key` is the id of the document.
     """
-    nodes = [node for group in groups for node in group.nodes]
+    nodes = [node for siblings in groups for node in siblings.nodes]
     here = {node.node_id for node in nodes}
     here |= {node.index_id for node in nodes if isinstance(node, IndexNode)}
-    for group in groups:
-        stamps = [stamped for node in group.nodes if (stamped := read_stamp(node))]
-        if not stamps:
-            if any(_points_away(node, here) for node in group.nodes):
-                message = (
-                    "neighbours of its nodes are not in this call, and a vector depends on them."
-                )
-                raise InputError(f"{message} {_WHOLE}", key=group.key)
-        elif [stamped.place for stamped in stamps] != list(range(stamps[0].size)):
-            message = (
-                f"{len(stamps)} of its nodes are in this call, where {stamps[0].size} were parsed"
-            )
+    for siblings in groups:
+        stamps = [stamp for node in siblings.nodes if (stamp := read_stamp(node))]
+        if stamps and [stamp.place for stamp in stamps] != list(range(stamps[0].size)):
             raise InputError(
-                f"{message} together and are needed once each. {_WHOLE}", key=group.key
+                f"{len(stamps)} of its nodes are in this call, where {stamps[0].size} were parsed "
+                f"together and are needed once each. {_WHOLE}",
+                key=siblings.key,
             )
+        if not stamps and any(_points_away(node, here) for node in siblings.nodes):
+            raise InputError(
+                "neighbours of its nodes are not in this call, and a vector depends on them. "
+                f"{_WHOLE}",
+                key=siblings.key,
+            )
+
+
+def _group_key(node: BaseNode, by_id: Mapping[str, BaseNode]) -> tuple[str, str | int] | None:
+    """Return what a node has in common with its siblings; None where it stands alone."""
+    if node.ref_doc_id is None:
+        return None
+    stamp = read_stamp(node)
+    return node.ref_doc_id, len(_parents(node, by_id)) if stamp is None else stamp.id
 
 
 def _points_away(node: BaseNode, here: set[str]) -> bool:
@@ -87,12 +85,8 @@ def _points_away(node: BaseNode, here: set[str]) -> bool:
     return any(each is not None and each not in here for each in neighbours)
 
 
-def _level(node: BaseNode, by_id: Mapping[str, BaseNode]) -> int:
-    """Return how many parents a node has, a parent that isn't here counting as the first."""
-    return len(_parents(node, by_id))
-
-
 def _parents(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[str]:
+    """Return the ids of a node's parents, up to the first that is not here; they tell its level."""
     parents: list[str] = []
     parent = _related(node, NodeRelationship.PARENT)
     while parent is not None and parent not in parents:
@@ -102,10 +96,9 @@ def _parents(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[str]:
 
 
 def _in_order(members: list[BaseNode], by_id: Mapping[str, BaseNode]) -> list[BaseNode]:
-    """Return siblings by stamped place, else along PREVIOUS links, else by offset, else as given."""
-    stamps = {id(node): stamped for node in members if (stamped := read_stamp(node))}
-    if stamps:
-        return sorted(members, key=lambda node: stamps[id(node)].place)
+    """Return siblings by stamped place, else by links, else by offset, else as given."""
+    if read_stamp(members[0]):
+        return sorted(members, key=lambda node: node.metadata[CONTEXT_INDEX])
     offsets = [_offsets(node, by_id) for node in members]
     if all(offsets):
         ranks = sorted(range(len(members)), key=offsets.__getitem__)
@@ -114,7 +107,7 @@ def _in_order(members: list[BaseNode], by_id: Mapping[str, BaseNode]) -> list[Ba
 
 
 def _offsets(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[int]:
-    """Return where a node begins in its parent, after where that begins; empty where unknown.
+    """Return the offsets of the parents and the node, outermost first; empty where one is unknown.
 
     A parser of hierarchies counts from the start of the parent, not of the document.
     """
@@ -126,10 +119,10 @@ def _offsets(node: BaseNode, by_id: Mapping[str, BaseNode]) -> list[int]:
 
 
 def _along_links(members: list[BaseNode]) -> list[BaseNode]:
-    """Return chains of links in one piece each, in the order of their first nodes.
+    """Return every chain of linked nodes in one piece, in the order of their first nodes.
 
-    Offsets of nodes that were split twice count from the start of the first split: only links tell
-    their order.
+    Offsets of nodes that were split twice count from the start of the first split, so only links
+    tell their order.
     """
     before = _predecessors(members)
     following = {before[id(node)]: node for node in members}
@@ -145,10 +138,10 @@ def _along_links(members: list[BaseNode]) -> list[BaseNode]:
 
 
 def _predecessors(members: Sequence[BaseNode]) -> dict[int, str | None]:
-    """Return the id of the node before each, by the id of the object; None where it isn't here.
+    """Return the id of the node before each, by the id of the object; None where it is not here.
 
-    A node that isn't here still tells order where one is before it and another after it: parsers of
-    tables put an index node in the place of each table.
+    A node that is not here still tells the order of the two around it: parsers of tables put an
+    index node in the place of each table.
     """
     here = {node.node_id for node in members}
     leading_to = {_related(node, NodeRelationship.NEXT): node.node_id for node in members}

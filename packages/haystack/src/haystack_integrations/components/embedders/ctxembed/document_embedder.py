@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from ctxembed import ConfigurationError, EmbedError, to_floats
 from ctxembed.encoding import Array, Encoding
+from ctxembed.errors import located_errors
 from ctxembed.settings import (
     DEFAULT_MODEL,
     BackendChoice,
@@ -28,19 +29,21 @@ from haystack_integrations.components.embedders.ctxembed.embedder_base import (
 )
 from haystack_integrations.components.embedders.ctxembed.log_messages import (
     failure,
-    naming,
     report_failed,
     report_grouping,
 )
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
-    Source,
+    Siblings,
     check_documents,
     check_grouping,
+    group_siblings,
     refuse_errors,
-    sources_of,
     text_of,
 )
+
+Outcomes = Sequence[Array | EmbedError]
+"""One array, or one error, per source."""
 
 
 @component
@@ -143,13 +146,15 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             Folder with the model's `tokenizer.json`, to count tokens exactly over the API.
         :param source_key: The meta field that names the source of a chunk.
         :param order_key:
-            The meta field that counts the chunks of a source from 0; `None` takes them as they come.
+            The meta field that counts the chunks of a source from 0; `None` takes them as they
+            come.
         :param missing_group:
             A document without a source stands alone (`"single"`) or is an `"error"`.
         :param meta_fields_to_embed: Meta fields to embed before the content.
         :param embedding_separator: Put between the meta fields and the content.
         :param meta_once:
-            Put the meta fields before the first chunk of a source only, where its siblings see them.
+            Put the meta fields before the first chunk of a source only, where its siblings see
+            them.
         :param prefix: Put before every text.
         :param suffix: Put after every text.
         :param progress_bar: Show the progress of a run.
@@ -157,7 +162,7 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             Raise what keeps a source from being embedded. If `False`, its documents come back
             without an embedding and are listed in `meta["failed"]`.
         :raises ConfigurationError:
-            The settings name something unknown, or what doesn't go together.
+            The settings name something unknown, or do not go together.
         """
         self._take(locals())
         check_grouping(source_key, order_key, missing_group)
@@ -214,21 +219,19 @@ class ContextualDocumentEmbedder(OpensEmbedder):
             - `documents`: New documents with embeddings, in the order of the input.
             - `meta`: `model`; `usage`, which counts runs of this component that overlap together;
               and `failed`, where `raise_on_failure` is off.
-        :raises InputError: Documents that can't be embedded as they are; `.key` is the source.
+        :raises InputError: Documents that cannot be embedded as they are; `.key` is the source.
         :raises BackendError: The model gave no vectors.
         """
-        sources, texts = self._plan(documents)
+        groups, chunks = self._plan(documents)
         embedder = self._open()
         before = embedder.usage
-        with naming(sources):
+        with located_errors(lambda number: (number, groups[number].source), "source"):
             if self.raise_on_failure:
-                outcomes: list[Array | EmbedError] = [
-                    *embedder.embed_documents(texts, progress=self.progress_bar)
-                ]
+                outcomes: Outcomes = embedder.embed_documents(chunks, progress=self.progress_bar)
             else:
-                stream = embedder.stream(texts, errors="return")
-                outcomes = [*tqdm(stream, total=len(texts), disable=not self.progress_bar)]
-        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
+                stream = embedder.stream(chunks, errors="return")
+                outcomes = [*tqdm(stream, total=len(chunks), disable=not self.progress_bar)]
+        return self._result(documents, groups, outcomes, usage_since(before, embedder.usage))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
@@ -237,61 +240,61 @@ class ContextualDocumentEmbedder(OpensEmbedder):
         :param documents: Documents, in any order; all chunks of a source in one call.
         :returns: What `run` returns.
         """
-        sources, texts = self._plan(documents)
+        groups, chunks = self._plan(documents)
         embedder = await self._aopen()
         before = embedder.usage
-        with naming(sources):
+        with located_errors(lambda number: (number, groups[number].source), "source"):
             if self.raise_on_failure:
-                outcomes: list[Array | EmbedError] = [
-                    *await embedder.aembed_documents(texts, progress=self.progress_bar)
-                ]
+                outcomes: Outcomes = await embedder.aembed_documents(
+                    chunks, progress=self.progress_bar
+                )
             else:
-                stream = embedder.astream(texts, errors="return")
-                bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
+                stream = embedder.astream(chunks, errors="return")
+                bar = tqdm(stream, total=len(chunks), disable=not self.progress_bar)
                 outcomes = [outcome async for outcome in bar]
-        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
+        return self._result(documents, groups, outcomes, usage_since(before, embedder.usage))
 
-    def _plan(self, documents: list[Document]) -> tuple[list[Source], list[list[str]]]:
+    def _plan(self, documents: list[Document]) -> tuple[list[Siblings], list[Any]]:
+        """Return siblings, and the chunks of each: its error in their place where it has one."""
         check_documents(documents, type(self).__name__)
-        sources = sources_of(
+        groups = group_siblings(
             documents,
             source_key=self.source_key,
             order_key=self.order_key,
             missing_group=self.missing_group,
         )
         if self.raise_on_failure:
-            refuse_errors(sources)
-        report_grouping(sources, documents, self.source_key)
-        texts = [
-            [
-                self._text(documents[position], first=number == 0)
-                for number, position in enumerate(source.positions)
-            ]
-            for source in sources
-            if source.error is None
-        ]
-        return sources, texts
+            refuse_errors(groups)
+        report_grouping(groups, documents, self.source_key)
+        return groups, [each.error or self._texts(each, documents) for each in groups]
 
-    def _text(self, document: Document, *, first: bool) -> str:
-        fields = self.meta_fields_to_embed if first or not self.meta_once else []
-        return text_of(document, fields, self.embedding_separator, self.prefix, self.suffix)
+    def _texts(self, siblings: Siblings, documents: Sequence[Document]) -> list[str]:
+        """Return the chunks of one source, in order."""
+        texts = []
+        for number, position in enumerate(siblings.positions):
+            fields = [] if number and self.meta_once else self.meta_fields_to_embed
+            texts.append(
+                text_of(
+                    documents[position], fields, self.embedding_separator, self.prefix, self.suffix
+                )
+            )
+        return texts
 
     def _result(
         self,
         documents: Sequence[Document],
-        sources: Sequence[Source],
-        outcomes: Sequence[Array | EmbedError],
+        groups: Sequence[Siblings],
+        outcomes: Outcomes,
         usage: dict[str, Any],
     ) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
-        failed = [failure(s, s.error, documents) for s in sources if s.error is not None]
-        embedded = [source for source in sources if source.error is None]
-        for source, outcome in zip(embedded, outcomes, strict=True):
+        failed = []
+        for siblings, outcome in zip(groups, outcomes, strict=True):
             if isinstance(outcome, EmbedError):
-                failed.append(failure(source, outcome, documents))
+                failed.append(failure(siblings, outcome, documents))
             else:
-                rows.update(zip(source.positions, to_floats(outcome), strict=True))
-        report_failed(failed, len(sources))
+                rows.update(zip(siblings.positions, to_floats(outcome), strict=True))
+        report_failed(failed, len(groups))
         meta: dict[str, Any] = {"model": self.settings.model, "usage": usage}
         if not self.raise_on_failure:
             meta["failed"] = failed

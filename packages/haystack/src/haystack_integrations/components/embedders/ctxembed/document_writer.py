@@ -3,14 +3,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ContextualDocumentWriter`: replaces the chunks of a source, and leaves nothing stale behind.
 
-Every duplicate policy of a store leaves stale vectors or orphans when a source changes: its chunks get
-other ids, or keep them with vectors of a text that is no more.
+When a source changes, its chunks get other ids, or keep them with the vectors of a former text.
+Every duplicate policy of a store then leaves stale vectors or orphans.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from itertools import groupby
 from typing import Any, Literal, Self, get_args
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -20,28 +19,28 @@ from ctxembed import ConfigurationError, InputError
 from haystack_integrations.components.embedders.ctxembed.log_messages import report_unnamed
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
-    Source,
     check_choice,
     check_documents,
     check_grouping,
+    group_siblings,
     refuse_errors,
-    sources_of,
 )
 
 Filters = dict[str, Any]
 Partial = Literal["error", "append"]
-_SOURCES_A_FILTER = 500
-"""Databases bound what one filter may list: SQLite, under Chroma, 32,766 values."""
+_SOURCES_PER_FILTER = 500
+"""Databases bound how much one filter may list: SQLite, which Chroma uses, takes 32,766 values."""
 
 
 @component
 class ContextualDocumentWriter:
-    """Writes the chunks of whole sources, and deletes what the store still has of their former chunks.
+    """Writes the chunks of whole sources, and deletes their former chunks from the store.
 
     A call is checked first: every chunk has its embedding, and the chunks of a source count from 0
-    without gaps. Then the chunks are written, and the rows of the same sources that are not in the call
-    are deleted. A write that fails leaves the former rows; running again repairs. Documents without a
-    source are written by their id. A source that has no chunks left has to be deleted by hand.
+    without gaps. Then the chunks are written, and the rows of the same sources that are not in the
+    call are deleted. A write that fails leaves the former rows; running again repairs. Documents
+    without a source are written by their id. A source that has no chunks left has to be deleted by
+    hand.
 
     ### Usage example
 
@@ -74,17 +73,18 @@ class ContextualDocumentWriter:
 
         :param document_store: The store; it has to filter and delete, unless `partial="append"`.
         :param source_key:
-            The meta field that names the source of a chunk. Take one that stays when the source changes:
-            a path, or the `source_id` of documents with ids of their own.
+            The meta field that names the source of a chunk. Take one that stays when the source
+            changes: a path, or the `source_id` of documents with ids of their own.
         :param order_key:
-            The meta field that counts the chunks of a source from 0. `None` goes without that check.
+            The meta field that counts the chunks of a source from 0. `None` goes without that
+            check.
         :param missing_group:
             A document without a source is written by its id (`"single"`) or is an `"error"`.
         :param partial:
-            A source without some of its chunks is an `"error"`. `"append"` writes what is there, checks
-            no order and deletes nothing.
+            A source without some of its chunks is an `"error"`. `"append"` writes what is there,
+            checks no order and deletes nothing.
         :raises ConfigurationError:
-            The store can't filter or delete, or a setting names something unknown.
+            The store cannot filter or delete, or a setting names something unknown.
         """
         check_grouping(source_key, order_key, missing_group)
         check_choice("partial", partial, get_args(Partial))
@@ -116,10 +116,10 @@ class ContextualDocumentWriter:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Deserialize the component from a dictionary.
+        """Deserialize the writer, and the document store with it.
 
         :param data: Dictionary that `to_dict` gave.
-        :returns: The component.
+        :returns: The writer.
         """
         return default_from_dict(cls, data)
 
@@ -135,7 +135,7 @@ class ContextualDocumentWriter:
         :raises InputError:
             A chunk without embedding, an id that is there twice, or a source with gaps; nothing was
             changed.
-        :raises ConfigurationError: The store can't filter or delete.
+        :raises ConfigurationError: The store cannot filter or delete.
         """
         keys = self._check(documents)
         if not documents:
@@ -156,7 +156,9 @@ class ContextualDocumentWriter:
 
     @component.output_types(documents_written=int, documents_deleted=int)
     async def run_async(self, documents: list[Document]) -> dict[str, int]:
-        """Like `run`, without blocking the event loop; a store without async methods works in a thread.
+        """Like `run`, without blocking the event loop.
+
+        A store without async methods works in a thread.
 
         :param documents: Documents with embeddings; all chunks of a source in one call.
         :returns: What `run` returns.
@@ -197,31 +199,35 @@ class ContextualDocumentWriter:
         """Return the sources whose former rows are to go: none with `partial="append"`."""
         check_documents(documents, type(self).__name__)
         whole = self.partial == "error"
-        sources = sources_of(
+        groups = group_siblings(
             documents,
             source_key=self.source_key,
             order_key=self.order_key if whole else None,
             missing_group=self.missing_group,
         )
-        refuse_errors(sources)
+        refuse_errors(groups)
         _check_rows(documents, self.source_key)
-        for source in sources:
-            _check_whole(source)
+        for siblings in groups:
+            if siblings.problem is not None:
+                raise InputError(
+                    f"{siblings.problem}, so this is not the whole source and nothing was written. "
+                    'Hint: give all its chunks in one call; partial="append" adds to what the '
+                    "store has.",
+                    key=siblings.source,
+                )
         if whole:
-            report_unnamed(sources, documents, self.source_key)
-        return {source.key for source in sources if whole and source.key is not None}
+            report_unnamed(groups, documents, self.source_key)
+        return {siblings.key for siblings in groups if whole and siblings.key is not None}
 
     def _filters(self, keys: Collection[str | int]) -> list[Filters]:
         """Return filters that find the rows of sources; a store takes a list of one type only."""
         field = f"meta.{self.source_key}"
-        found = []
-        for _, group in groupby(sorted(keys, key=_kind), key=_kind):
-            names = list(group)
-            found += [
-                {"field": field, "operator": "in", "value": names[n : n + _SOURCES_A_FILTER]}
-                for n in range(0, len(names), _SOURCES_A_FILTER)
-            ]
-        return found
+        by_type = [[key for key in keys if isinstance(key, kind)] for kind in (int, str)]
+        return [
+            {"field": field, "operator": "in", "value": names[n : n + _SOURCES_PER_FILTER]}
+            for names in by_type
+            for n in range(0, len(names), _SOURCES_PER_FILTER)
+        ]
 
     def _stale(
         self,
@@ -231,54 +237,42 @@ class ContextualDocumentWriter:
     ) -> list[str]:
         """Return the ids of what a store found, without rows of other sources and spared ones.
 
-        Some stores compare words, or take no notice of a filter: what was found is no proof.
+        What was found is checked: some stores compare words, or take no notice of a filter.
         """
         rows = (row for rows in found for row in rows if row.meta.get(self.source_key) in keys)
         return [*dict.fromkeys(row.id for row in rows if row.id not in spared)]
 
     def _unable(self, method: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{type(self.document_store).__name__} has no working {method}, so the former rows of a "
-            'source cannot be found and deleted. Hint: partial="append" only writes; delete the '
-            "former rows with the store's own client before."
+            f"{type(self.document_store).__name__} has no working {method}, so the former rows "
+            'of a source cannot be found and deleted. Hint: partial="append" only writes; delete '
+            "the former rows with the store's own client before."
         )
 
 
 def _check_rows(documents: Sequence[Document], source_key: str) -> None:
     for document in documents:
         if not document.embedding:
-            message = (
+            raise InputError(
                 f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
-                "ContextualDocumentEmbedder before the writer; sources that it failed on have to be "
-                "taken out whole."
+                "ContextualDocumentEmbedder before the writer; sources that it failed on have to "
+                "be taken out whole.",
+                key=_source(document, source_key),
             )
-            raise InputError(message, key=_name(document, source_key))
-    (identity, count), *_ = Counter(d.id for d in documents).most_common(1) or [("", 0)]
-    if count > 1:
-        first = next(document for document in documents if document.id == identity)
-        message = (
-            f"{count} documents have the id {identity!r}, and a store keeps one of them; nothing was "
-            "written. Hint: equal chunks get ids of their own from split_id in meta."
-        )
-        raise InputError(message, key=_name(first, source_key))
+    counts = Counter(document.id for document in documents)
+    for document in documents:
+        if counts[document.id] > 1:
+            raise InputError(
+                f"{counts[document.id]} documents have the id {document.id!r}, and a store keeps "
+                "one of them; nothing was written. Hint: equal chunks get ids of their own from "
+                "split_id in meta.",
+                key=_source(document, source_key),
+            )
 
 
-def _check_whole(source: Source) -> None:
-    if source.problem is not None:
-        message = (
-            f"{source.problem}, so this is not the whole source and nothing was written. Hint: give "
-            'all its chunks in one call; partial="append" adds to what the store has.'
-        )
-        raise InputError(message, key=source.name)
-
-
-def _name(document: Document, source_key: str) -> str:
+def _source(document: Document, source_key: str) -> str:
     key = document.meta.get(source_key)
     return document.id if key is None else str(key)
-
-
-def _kind(key: str | int) -> str:
-    return type(key).__name__
 
 
 def _counts(written: int, deleted: int) -> dict[str, int]:

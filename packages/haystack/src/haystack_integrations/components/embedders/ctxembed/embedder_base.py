@@ -38,8 +38,8 @@ class OpensEmbedder:
         self.settings = Settings(**values)
         if self.settings.encoding == "ubinary":
             message = (
-                'encoding="ubinary" packs eight dimensions into a byte, and Haystack stores floats. '
-                'Hint: encoding="binary" with normalize=False.'
+                'encoding="ubinary" packs eight dimensions into a byte, and Haystack stores '
+                'floats. Hint: encoding="binary" with normalize=False.'
             )
             raise ConfigurationError(message)
         self._embedder: Embedder | None = None
@@ -68,7 +68,7 @@ class OpensEmbedder:
     def _key(self) -> str | None:
         """Return the key for a remote API; nothing else ever sees it.
 
-        No other account stands in for one whose variables aren't set.
+        Where the user names variables and none is set, no other key is used.
         """
         if self.settings.backend != "api" or self.api_key is None:
             return None

@@ -113,7 +113,7 @@ class ContextualTextEmbedder(OpensEmbedder):
         :param prefix: Put before the text.
         :param suffix: Put after the text.
         :raises ConfigurationError:
-            The settings name something unknown, or what doesn't go together.
+            The settings name something unknown, or do not go together.
         """
         self._take(locals())
         self.prefix = prefix
@@ -169,11 +169,10 @@ class ContextualTextEmbedder(OpensEmbedder):
 
     def _wrapped(self, text: str) -> str:
         if not isinstance(text, str):
-            message = (
+            raise TypeError(
                 f"{type(self).__name__} expects a string, got {type(text).__name__}. "
                 "Documents go to ContextualDocumentEmbedder."
             )
-            raise TypeError(message)
         return self.prefix + text + self.suffix if text.strip() else text
 
     def _result(self, row: Array, usage: dict[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,8 @@ from langchain_ctxembed import (
     ContextualTextSplitter,
     ContextualVectorStore,
 )
-from langchain_ctxembed.pending_write import Rows
-from langchain_ctxembed.precomputed_vectors import Replay
-from langchain_ctxembed.registry import Kept
+from langchain_ctxembed.lru_cache import LruCache
+from langchain_ctxembed.precomputed_vectors import ACTIVE
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def long(line_splitter):
 
 
 def test_what_was_used_last_is_kept_within_its_bytes():
-    kept = Kept(1000)
+    kept = LruCache(1000)
     kept.put("a", "A", 10)
     kept.put("b", "B", 10)
     kept.put("a", "AA", 20)
@@ -75,11 +74,11 @@ def test_rows_of_a_document_beyond_their_bytes_are_not_embedded_anew_for_each_sl
 ):
     embeddings, backend = fake()
     wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)
-    wrapped._kept.max_bytes = 100
+    wrapped._row_cache.max_bytes = 100
     for start in range(0, len(long), 7):
         wrapped.add_documents(long[start : start + 7])
     assert len(backend.windows) == 1
-    assert len(wrapped._kept) == 1
+    assert len(wrapped._row_cache) == 1
 
 
 # Copies and pickles
@@ -105,7 +104,7 @@ def test_a_registry_is_shared_by_copies_and_not_pickled():
     read = pickle.loads(data)
     assert (type(read), read.max_bytes, len(read)) == (ContextRegistry, 5000, 0)
     assert pickle.loads(pickle.dumps(REGISTRY)) is REGISTRY
-    assert isinstance(pickle.loads(pickle.dumps(Rows(7))), Rows)
+    assert isinstance(pickle.loads(pickle.dumps(LruCache(7))), LruCache)
 
 
 def test_a_deep_copy_of_a_store_is_another_store_that_knows_the_same_siblings(
@@ -154,7 +153,7 @@ def test_a_fork_while_another_thread_opens_weights_leaves_no_lock_held(fake, reg
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with embeddings._opened._lock, registry._lock, wrapped._kept._lock:
+        with embeddings._opened._lock, registry._lock, wrapped._row_cache._lock:
             held.set()
             done.wait()
 
@@ -178,7 +177,7 @@ class LeavesATimer(InMemoryVectorStore):
     """Leaves something on the event loop, as a connection does: it keeps the context of the write."""
 
     async def aadd_documents(self, documents, ids=None, **kwargs):
-        self.replay = weakref.ref(Replay.active())
+        self.vectors = weakref.ref(ACTIVE.get())
         self.later = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self.embed_later())
         return await super().aadd_documents(documents, ids, **kwargs)
@@ -193,7 +192,7 @@ async def test_what_a_store_leaves_running_keeps_no_rows_and_gets_none(fake, reg
     store = LeavesATimer(embeddings)
     await ContextualVectorStore(store, registry=registry).aadd_documents(long)
     gc.collect()
-    assert store.replay()._due == []
+    assert store.vectors()._next == []
     store.later.set_result(None)
     with pytest.raises(ConfigurationError, match="a write to a store is over"):
         await store.task
