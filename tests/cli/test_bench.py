@@ -11,7 +11,7 @@ from ctxembed.backends.flops import Work, rate
 from ctxembed.cli.bench.agreement import Agreement, agreement
 from ctxembed.cli.bench.command import _dtypes
 from ctxembed.cli.bench.documents import count_documents, documents
-from ctxembed.cli.bench.measuring import MOST_RUNS, choose, measure, window_lengths
+from ctxembed.cli.bench.measurement import MOST_RUNS, choose, measure, window_lengths
 from ctxembed.cli.bench.peak_memory import peak_memory
 from ctxembed.errors import InputError
 from ctxembed.files.documents import Document
@@ -32,14 +32,14 @@ def many(count, chunks=4, words=10):
 
 def slow(seconds_a_token):
     """Return an embedder whose clock is its tokens."""
-    from ctxembed.cli.bench import measuring
+    from ctxembed.cli.bench import measurement
 
     clock = [0.0]
 
     def fault(batch):
         clock[0] += seconds_a_token * sum(window.tokens for window in batch.windows)
 
-    return Embedder(FakeBackend(fault=fault)), measuring, lambda: clock[0]
+    return Embedder(FakeBackend(fault=fault)), measurement, lambda: clock[0]
 
 
 def test_agreement_of_codes_with_themselves_is_whole():
@@ -75,8 +75,8 @@ def test_rate_is_operations_over_the_fastest_call():
 
 
 def test_as_many_documents_are_taken_as_fit(monkeypatch):
-    embedder, measuring, clock = slow(0.01)
-    monkeypatch.setattr(measuring, "perf_counter", clock)
+    embedder, measurement, clock = slow(0.01)
+    monkeypatch.setattr(measurement, "perf_counter", clock)
     chosen, estimate = choose(embedder, iter(many(100)), seconds=5.0)
 
     a_document = sum(window_lengths(embedder, many(1)[0]))
@@ -87,8 +87,8 @@ def test_as_many_documents_are_taken_as_fit(monkeypatch):
 
 
 def test_one_document_is_taken_however_long_it_is(monkeypatch):
-    embedder, measuring, clock = slow(1.0)
-    monkeypatch.setattr(measuring, "perf_counter", clock)
+    embedder, measurement, clock = slow(1.0)
+    monkeypatch.setattr(measurement, "perf_counter", clock)
     chosen, estimate = choose(embedder, iter(many(3)), seconds=5.0)
 
     assert (len(chosen.documents), chosen.tokens) == (1, 43)
@@ -96,8 +96,8 @@ def test_one_document_is_taken_however_long_it_is(monkeypatch):
 
 
 def test_seconds_and_tokens_are_those_of_one_run(monkeypatch):
-    embedder, measuring, clock = slow(0.01)
-    monkeypatch.setattr(measuring, "perf_counter", clock)
+    embedder, measurement, clock = slow(0.01)
+    monkeypatch.setattr(measurement, "perf_counter", clock)
     chosen, _ = choose(embedder, iter(many(3)), seconds=60.0)
     embedder.backend.batches.clear()
     timed = measure(embedder, chosen, seconds=60.0)
@@ -113,8 +113,8 @@ def test_seconds_and_tokens_are_those_of_one_run(monkeypatch):
 
 
 def test_waiting_is_that_of_the_fastest_run(monkeypatch):
-    embedder, measuring, clock = slow(0.01)
-    monkeypatch.setattr(measuring, "perf_counter", clock)
+    embedder, measurement, clock = slow(0.01)
+    monkeypatch.setattr(measurement, "perf_counter", clock)
     chosen, _ = choose(embedder, iter(many(3)), seconds=60.0)
     pauses = iter([(2, 4), (1, 8), (0, 5), (3, 2), (3, 9)])
     total = [0]
@@ -128,14 +128,14 @@ def test_waiting_is_that_of_the_fastest_run(monkeypatch):
         return embed(documents)
 
     monkeypatch.setattr(embedder, "embed_documents", disturbed, raising=False)
-    monkeypatch.setattr(measuring, "waits", lambda: {"t": total[0]})
+    monkeypatch.setattr(measurement, "waits", lambda: {"t": total[0]})
 
     assert measure(embedder, chosen, seconds=60.0).waited == 5.0
 
 
 def test_no_further_run_is_begun_that_would_not_fit(monkeypatch):
-    embedder, measuring, clock = slow(0.01)
-    monkeypatch.setattr(measuring, "perf_counter", clock)
+    embedder, measurement, clock = slow(0.01)
+    monkeypatch.setattr(measurement, "perf_counter", clock)
     chosen, _ = choose(embedder, iter(many(10)), seconds=5.0)
 
     assert measure(embedder, chosen, seconds=5.0).runs == 1
@@ -219,7 +219,7 @@ def test_types_are_measured_once_and_float32_first(backend, asked, compared, nam
         (["--backend", "api"], "bench measures this machine, and an API computes elsewhere."),
         (["--model", "x", "--dtype", "half"], "float16 gives NaN with these models."),
         (["--model", "x", "--dtype", "auto"], "--dtype auto names no type."),
-        (["--model", "x", "--data", "-"], "it can't be standard input."),
+        (["--model", "x", "--data", "-"], "it cannot be standard input."),
         (["--model", "x", "--data", "no.jsonl"], "no.jsonl: No such file or directory"),
         (["--model", "minilm", "--backend", "torch"], "'minilm' is an ONNX model."),
     ],

@@ -90,7 +90,7 @@ def test_what_was_not_measured_is_said_and_never_invented():
     assert found.notes() == [
         "3 of 9 documents were measured, in order: --seconds decides how many fit.",
         "peak memory was not measured: only Linux tells it.",
-        "the share of peak was not measured: the work inside an ONNX graph isn't known.",
+        "the share of peak was not measured: the work inside an ONNX graph is not known.",
         "agreement was not measured: there is nothing in float32 to compare with.",
     ]
     assert all(f"- {note}\n" in out.getvalue() for note in found.notes())

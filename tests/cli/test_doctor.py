@@ -86,7 +86,7 @@ def test_number_of_threads_that_is_none_is_said_to_be_ignored(run, monkeypatch, 
     monkeypatch.setattr(speed, "gpus", list)
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     out = run("doctor").stdout
-    line = f"  OMP_NUM_THREADS={advised!r} is no number of threads and is ignored\n"
+    line = f"  OMP_NUM_THREADS={advised!r} is not a number of threads and is ignored\n"
 
     assert (line in out) == (advised is not None)
     assert ("is ignored" in out) == (advised is not None)
@@ -107,7 +107,7 @@ def test_torch_without_onednn_is_said_to_have_none(run, monkeypatch):
     monkeypatch.setattr(speed, "measure_cpu", lambda: slow)
     monkeypatch.setattr(speed, "gpus", list)
 
-    assert "100 GFLOP/s, oneDNN isn't in this torch\n" in run("doctor").stdout
+    assert "100 GFLOP/s, this torch has no oneDNN\n" in run("doctor").stdout
 
 
 def test_report_without_torch_says_how_to_get_it(run, monkeypatch):

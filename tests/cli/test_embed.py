@@ -11,7 +11,7 @@ import pytest
 
 import ctxembed
 from ctxembed import Embedder, Settings
-from ctxembed.files import vectors as writers
+from ctxembed.files import parquet as writers
 from ctxembed.testing import FakeBackend
 
 TALES = [["one two", "three", "four five six"], ["seven"], ["eight", "nine"]]
@@ -50,7 +50,7 @@ def vectors(table):
         ({"dimensions": 5}, pa.int8()),
     ],
 )
-def test_parquet_has_a_row_a_chunk_with_the_rows_of_the_embedder(run, lines, settings, kind):
+def test_parquet_has_one_row_per_chunk_with_the_rows_of_the_embedder(run, lines, settings, kind):
     options = [f"--{k}" if v is True else f"--{k}={v}" for k, v in settings.items()]
     result = run("embed", lines(*DOCUMENTS), "-o", "out.parquet", *options)
 
@@ -88,7 +88,7 @@ def test_row_groups_are_written_as_rows_come(run, lines, monkeypatch):
     assert np.array_equal(np.concatenate(expected()), vectors(file.read()))
 
 
-def test_jsonl_has_a_line_a_document(run, lines):
+def test_jsonl_has_one_line_per_document(run, lines):
     run("embed", lines(*DOCUMENTS), "-o", "out.jsonl")
 
     found = records("out.jsonl")
@@ -206,7 +206,7 @@ def test_full_disk_leaves_the_old_file(run, lines, tmp_path, monkeypatch):
     (tmp_path / "out.parquet").write_bytes(b"old")
     parquet_writer = writers.ParquetWriter
     monkeypatch.setattr(
-        "ctxembed.cli.embed.ParquetWriter",
+        "ctxembed.files.parquet.ParquetWriter",
         lambda file, origin: parquet_writer(Full(file), origin),
     )
     result = run("embed", lines(*DOCUMENTS), "-o", "out.parquet")
@@ -223,7 +223,7 @@ def test_full_disk_leaves_the_old_file(run, lines, tmp_path, monkeypatch):
         (["missing.jsonl"], "missing.jsonl: No such file or directory"),
         (["."], ".: Is a directory"),
         (["in.jsonl", "-o", "out.csv"], "out.csv: the name has to end on .parquet or .jsonl."),
-        (["in.jsonl", "-o", "no/out.jsonl"], "the folder no doesn't exist."),
+        (["in.jsonl", "-o", "no/out.jsonl"], "the folder no does not exist."),
         (["in.jsonl", "-o", "in.jsonl"], "in.jsonl would take the place of the input."),
         (["in.jsonl", "-o", "./link.jsonl"], "link.jsonl would take the place of the input."),
         (["x.jsonl.errors.jsonl", "-o", "x.jsonl"], "would take the place of the input."),

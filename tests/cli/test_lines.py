@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ctxembed import ConfigurationError, InputError
-from ctxembed.files.documents import parse_line, read_documents
+from ctxembed.files.documents import Document, parse_line, read_documents
 
 
 def words(text):
@@ -38,7 +38,7 @@ def test_other_names_are_ignored():
         (b'{"chunks": ["x"]}', 'has no "id".'),
         (b'{"id": 7, "chunks": ["x"]}', '"id" has to be a string, got a number.'),
         (b'{"id": true, "chunks": ["x"]}', '"id" has to be a string, got a boolean.'),
-        (b'{"id": " ", "chunks": ["x"]}', '"id" is empty.'),
+        (b'{"id": " ", "chunks": ["x"]}', '"id" is empty or only whitespace.'),
         (b'{"id": "\\ud800", "chunks": ["x"]}', '"id" has a lone surrogate at character 0'),
         (b'{"id": "a"}', 'has neither "chunks" nor "text".'),
         (b'{"id": "a", "chunks": ["x"], "text": "x"}', 'has both "chunks" and "text".'),
@@ -77,24 +77,24 @@ def test_byte_order_mark_is_passed_over_at_the_start_only():
     first, second = read(b'\xef\xbb\xbf{"id": "a", "chunks": ["x"]}', b"\xef\xbb\xbf{}")
 
     assert first.id == "a"
-    assert "is not JSON" in second.failure.reason
+    assert "is not JSON" in second.reason
 
 
 def test_second_line_with_an_id_names_the_first():
     good, bad = read(b'{"id": "a", "chunks": ["x"]}', b'{"id": "a", "chunks": ["y"]}')
 
-    assert good.failure is None
-    assert str(bad.failure) == (
+    assert isinstance(good, Document)
+    assert str(bad) == (
         "line 2 (id 'a'): its id is on line 1 already. Hint: give each document its own."
     )
 
 
 def test_long_id_is_shortened_in_a_message_and_whole_in_the_record():
     line = json.dumps({"id": "x" * 500, "chunks": 3}).encode()
-    (document,) = read(line)
+    (failure,) = read(line)
 
-    assert len(str(document.failure)) < 200
-    assert document.failure.id == "x" * 500
+    assert len(str(failure)) < 200
+    assert failure.id == "x" * 500
 
 
 def test_what_is_wrong_with_every_line_is_no_bad_line():

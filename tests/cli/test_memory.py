@@ -10,7 +10,7 @@ import io, json, resource, sys
 from ctxembed import Embedder, ModelSpec, Settings
 from ctxembed.cli.embedding_run import embed_lines
 from ctxembed.files.origin import Origin
-from ctxembed.files.vectors import ParquetWriter
+from ctxembed.files.parquet import ParquetWriter
 from ctxembed.testing import FakeBackend
 
 spec = ModelSpec(name="fake", dimensions=1024, max_tokens=1000, quantizer="tanh",

@@ -120,7 +120,7 @@ def test_missing_extra_is_one_line_with_what_to_install(process, tmp_path):
 
     assert (started.returncode, out) == (2, b"")
     assert err == (
-        b"error: this needs typer, which isn't installed. "
+        b"error: this needs typer, which is not installed. "
         b'Run: python -m pip install "ctxembed[cli]"\n'
     )
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctxembed import Embedder, Settings, find_model
-from ctxembed.cli.nearest import cosines, differing_bits, nearest
+from ctxembed.cli.nearest_chunks import cosines, differing_bits, nearest
 from ctxembed.encoding import pack_bits, to_binary
-from ctxembed.files import stored_vectors as stored
-from ctxembed.files.stored_vectors import Rows
+from ctxembed.files import parquet
+from ctxembed.files.parquet import Rows
 from ctxembed.testing import FakeBackend
 
 TALES = [[f"word{n} of {d}" for n in range(7)] for d in range(5)]
@@ -38,7 +38,7 @@ def hits(result):
 
 @pytest.mark.parametrize("options", [[], ["--encoding=float"], ["--normalize"]])
 def test_cosine_ranks_codes_and_floats(run, embedded, options, monkeypatch):
-    monkeypatch.setattr(stored, "_ROWS", 4)
+    monkeypatch.setattr(parquet, "_ROWS_READ", 4)
     embedded(*options)
     found = hits(run("search", "word3 of 2", "--in", "tales.parquet", "-k", "4"))
 
@@ -145,7 +145,7 @@ def test_directory_may_move(run, embedded, model, tmp_path):
     found = run("search", "x", "--in", "tales.parquet", "--model", "moved")
 
     assert lost.exit_code == 2
-    assert "isn't there any more. Hint: --model says where it lies now." in lost.stderr
+    assert "does not exist any more. Hint: --model says where it is now." in lost.stderr
     assert found.exit_code == 0
 
 

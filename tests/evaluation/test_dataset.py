@@ -54,14 +54,14 @@ def test_the_own_data_set_is_whole_and_free_to_pass_on():
 
 BAD_DOCUMENTS = {
     "not JSON": ('{"doc_id": ', "is not JSON"),
-    "too deep": ("[" * 100_000, "is not JSON"),
+    "too deep": ("[" * 100_000, "nested too deep"),
     "no object": ([1], "has to be an object"),
     "no id": ({"text": "a"}, 'has no "doc_id"'),
-    "id no string": ({"doc_id": 1, "text": "a"}, 'needs a string as "doc_id"'),
+    "id no string": ({"doc_id": 1, "text": "a"}, '"doc_id" has to be a string, got a number'),
     "no text": ({"doc_id": "e"}, 'has no "text"'),
     "blank text": ({"doc_id": "e", "text": " \n"}, '"text" is empty'),
     "surrogate": ({"doc_id": "e", "text": "\ud800"}, "lone surrogate"),
-    "same id": (DOCUMENT, "stands on an earlier line"),
+    "same id": (DOCUMENT, "its id is on line 1 already"),
 }
 
 
@@ -81,7 +81,7 @@ BAD_QUERIES = {
     "backwards": (QUERY | {"query_id": "r", "spans": [[4, 4]]}, '"spans" has to be'),
     "negative": (QUERY | {"query_id": "r", "spans": [[-1, 4]]}, '"spans" has to be'),
     "booleans": (QUERY | {"query_id": "r", "spans": [[False, True]]}, '"spans" has to be'),
-    "same id": (QUERY, "stands on an earlier line"),
+    "same id": (QUERY, "its id is on line 1 already"),
 }
 
 

@@ -117,7 +117,7 @@ def test_a_model_that_embeds_alone_is_compared_with_neighbours_only(monkeypatch,
     out = tmp_path / "report.html"
     result = run_demo("fake", data, chunk_tokens=8, out=out)
 
-    assert ["independent", "neighbours"] == [way.name for way in result.ways]
+    assert ["independent", "neighbours"] == [method.name for method in result.methods]
     assert result.changes is result.heat_map is result.beyond is None
     assert "embeds each chunk alone" in result.verdict
     assert "embeds each chunk alone" in out.read_text(encoding="utf-8")

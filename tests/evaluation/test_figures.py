@@ -24,7 +24,7 @@ def measured(tmp_path_factory) -> DemoResult:
 
 def test_the_expected_figures_come_out(measured):
     """Fairy tales, 64 tokens: what was measured beforehand with other code, within 0.005."""
-    ndcg = {way.name: way.figures["nDCG@10"].value for way in measured.ways}
+    ndcg = {each.name: each.figures["nDCG@10"].value for each in measured.methods}
 
     assert (23, 1025, 0) == (measured.documents, measured.queries, measured.unanswered)
     assert ndcg["independent"] == pytest.approx(0.297, abs=0.005)
@@ -34,7 +34,7 @@ def test_the_expected_figures_come_out(measured):
 
 def test_the_sentence_says_what_is_clear_and_what_is_not(measured):
     """NDCG gains, the free rival gains more, and MRR does not move clearly."""
-    gain = {way.name: way.gain for way in measured.ways}
+    gain = {each.name: each.gain for each in measured.methods}
 
     assert gain["contextual"]["nDCG@10"].direction == "up"
     assert gain["contextual"]["MRR@10"].direction == "unclear"

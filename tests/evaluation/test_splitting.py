@@ -1,18 +1,27 @@
 """Text to chunks: borders, places, and that nothing is lost."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("semantic_text_splitter")
 
+from ctxembed import TokenizedChunk
 from ctxembed.errors import ConfigurationError
-from ctxembed.splitting import pieces, split_text
+from ctxembed.splitting import split_text, splitter
 
 
 def words(text: str) -> int:
     """Count tokens as a model without control characters in its vocabulary might."""
     return len(text.replace("\x00", " ").replace("\u200b", " ").split())
+
+
+def pieces(text: str, count: Callable[[str], int], limit: int) -> list[tuple[int, int]]:
+    """Return where the pieces of a text are."""
+    split = splitter(lambda texts: [TokenizedChunk(each, count(each)) for each in texts], limit)
+    return [(piece.start, piece.stop) for piece in split(text)]
 
 
 TEXTS = st.text(
@@ -69,3 +78,24 @@ def test_a_chunk_of_no_tokens_is_refused():
     """A limit below 1 is an error with a hint."""
     with pytest.raises(ConfigurationError, match="Hint: try 64"):
         pieces("text", words, 0)
+
+
+def test_no_part_of_a_text_is_tokenised_twice_and_pieces_come_tokenised():
+    """A piece is what was tokenised to count it; one splitter cuts one text after the other."""
+    seen: list[str] = []
+
+    def tokenize(texts: Sequence[str]) -> list[TokenizedChunk]:
+        seen.extend(texts)
+        return [TokenizedChunk(each, words(each), [len(each)]) for each in texts]
+
+    split = splitter(tokenize, 4)
+    for text in ("One two. Three four. Five six seven eight nine ten. Eleven.", "One two. Three."):
+        seen.clear()
+        found = split(text)
+
+        assert len(seen) == len(set(seen))
+        assert [text[each.start : each.stop] for each in found] == [
+            each.chunk.text for each in found
+        ]
+        assert {each.chunk.text for each in found} <= set(seen)
+        assert all(each.chunk.ids == [len(each.chunk.text)] for each in found)

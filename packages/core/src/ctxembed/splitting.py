@@ -1,13 +1,13 @@
-"""Text to chunks of a few tokens each, with the place of each in the text.
+"""Texts cut into chunks of a few tokens each, with the place of each chunk in its text.
 
 Borders fall at the end of a paragraph where one is near, else at the end of a sentence, and within
-a sentence only where it is longer than a chunk may be: `semantic-text-splitter` sees to that.
-Counting tokens is the model's business.
+a sentence only where it is longer than a chunk may be: `semantic-text-splitter` finds them. Counting
+tokens is left to the caller: a backend counts as its model does.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from semantic_text_splitter import TextSplitter
 
@@ -16,60 +16,84 @@ from ctxembed.errors import ConfigurationError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import Settings
 
-Count = Callable[[str], int]
-"""Tells how many tokens a text has."""
+Tokenize = Callable[[Sequence[str]], Sequence[TokenizedChunk]]
+"""Tokenises texts, as a backend does."""
 
-_MOST_CHUNK_TOKENS, _CHUNKS_A_WINDOW = 256, 4
-
-Piece = tuple[int, int]
-"""`(start, stop)`: the characters of a text that make up a chunk."""
+_MOST_CHUNK_TOKENS, _CHUNKS_PER_WINDOW = 256, 4
 
 
-def split_text(text: str, count: Count, chunk_tokens: int) -> list[str]:
-    """Return the chunks of a text, `chunk_tokens` tokens each at the most.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk of a text: the characters `start` to `stop`, tokenised."""
+
+    start: int
+    stop: int
+    chunk: TokenizedChunk
+
+
+def split_text(text: str, count: Callable[[str], int], chunk_tokens: int) -> list[str]:
+    """Return the chunks of a text, of up to `chunk_tokens` tokens each; `count` counts them.
 
     >>> split_text("One two. Three four. Five.", lambda text: len(text.split()), 4)
     ['One two. Three four.', 'Five.']
     """
-    return [text[start:stop] for start, stop in pieces(text, count, chunk_tokens)]
+    split = splitter(
+        lambda texts: [TokenizedChunk(each, count(each)) for each in texts], chunk_tokens
+    )
+    return [piece.chunk.text for piece in split(text)]
 
 
-def pieces(text: str, count: Count, chunk_tokens: int) -> list[Piece]:
-    """Return where the chunks of a text lie: in order, apart, with only whitespace between them.
+def splitter(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[Piece]]:
+    """Return a function that cuts texts into pieces of up to `chunk_tokens` tokens.
 
-    Only a single character can have more than `chunk_tokens`. A piece without any token that the
-    model knows (control characters, say) joins the one before it, the first the one after it.
+    The pieces of a text are in order and apart, with only whitespace between them. Only a single
+    character can have more tokens than `chunk_tokens`. A piece without any token that the model
+    knows (control characters, for example) joins the one before it, the first the one after it.
+    While a text is cut, no part of it is tokenised twice.
 
     Raises:
         ConfigurationError: `chunk_tokens` is less than 1.
     """
     if chunk_tokens < 1:
-        message = f"chunk_tokens is a whole number from 1 up, got {chunk_tokens}. Hint: try 64."
-        raise ConfigurationError(message)
-    splitter = TextSplitter.from_callback(count, chunk_tokens)
-    found = ((start, start + len(chunk)) for start, chunk in splitter.chunk_indices(text))
-    joined: list[Piece] = []
-    for start, stop in found:
-        piece = text[start:stop]
-        if not piece.strip():
+        raise ConfigurationError(
+            f"chunk_tokens is a whole number from 1 up, got {chunk_tokens}. Hint: try 64."
+        )
+
+    @cache
+    def tokenized(part: str) -> TokenizedChunk:
+        return tokenize([part])[0]
+
+    def count(part: str) -> int:
+        return tokenized(part).count
+
+    borders = TextSplitter.from_callback(count, chunk_tokens)
+
+    def split(text: str) -> list[Piece]:
+        tokenized.cache_clear()
+        places = _with_tokens(text, borders.chunk_indices(text), count)
+        return [Piece(start, stop, tokenized(text[start:stop])) for start, stop in places]
+
+    return split
+
+
+def _with_tokens(
+    text: str, found: Iterable[tuple[int, str]], count: Callable[[str], int]
+) -> list[tuple[int, int]]:
+    """Return the places of chunks, those without a token joined to a neighbour."""
+    joined: list[tuple[int, int]] = []
+    for start, chunk in found:
+        if not chunk.strip():
             continue
-        if joined and not count(piece):
-            joined[-1] = (joined[-1][0], stop)
+        if joined and not count(chunk):
+            joined[-1] = (joined[-1][0], start + len(chunk))
         else:
-            joined.append((start, stop))
+            joined.append((start, start + len(chunk)))
     if len(joined) > 1 and not count(text[slice(*joined[0])]):
         joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
 
 
 def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
-    """Return the tokens a chunk may have where nobody says: few enough that several share a window."""
+    """Return the usual limit of a chunk in tokens: so low that several chunks share a window."""
     window = settings.window_tokens or spec.window_tokens
-    return min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_A_WINDOW))
-
-
-def splitter(
-    tokenize: Callable[[Sequence[str]], Sequence[TokenizedChunk]], chunk_tokens: int
-) -> Callable[[str], list[str]]:
-    """Return what cuts a text into chunks of up to `chunk_tokens` tokens, as a backend counts them."""
-    return lambda text: split_text(text, lambda part: tokenize([part])[0].count, chunk_tokens)
+    return min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_PER_WINDOW))

@@ -1,6 +1,4 @@
-"""The arithmetic that a model's forward needs, and the pace of a function that does some."""
-
-from __future__ import annotations
+"""Floating-point operations: how many a model needs, and how many a function does per second."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The linear layers of a model, and its attention: layers times heads times their width."""
+    """The linear layers of a model; `attention` is layers times heads times the size of a head."""
 
     products: tuple[Shape, ...]
     attention: int
@@ -22,8 +20,8 @@ class Work:
     def operations(self, lengths: Iterable[int]) -> int:
         """Return the floating-point operations for windows of so many tokens each.
 
-        Useful work only: two a weight and token, and full attention inside each window. Padding counts
-        as nothing, and so do norms, rotations and everything else that no matrix product is.
+        Only useful matrix products count: two operations per weight and token, and full attention
+        inside each window. Padding, norms and rotations do not count.
         """
         weights = sum(outputs * inputs for outputs, inputs in self.products)
         return sum(2 * weights * length + 4 * length**2 * self.attention for length in lengths)
@@ -35,7 +33,7 @@ def rate(
     *,
     clock: Callable[[], float] = perf_counter,
 ) -> float:
-    """Return GFLOP/s at the fastest of the calls that fit into a tenth of a second, one at least."""
+    """Return the GFLOP/s of the fastest call among those that fit into 0.1 s, at least one."""
     best = float("inf")
     end = perf_counter() + _SECONDS
     while True:

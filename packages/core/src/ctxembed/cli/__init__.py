@@ -4,8 +4,6 @@
 one is one line and no traceback.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import traceback

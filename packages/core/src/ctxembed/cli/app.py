@@ -1,7 +1,5 @@
 """The `ctxembed` application: its commands and the options that stand before them."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The command group: `--debug` anywhere, and errors as one line instead of a traceback."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

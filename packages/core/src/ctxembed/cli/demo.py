@@ -1,78 +1,71 @@
-"""`ctxembed demo`: context or not, measured on real documents."""
-
-from __future__ import annotations
+"""`ctxembed demo`: retrieval with and without context, measured on real documents."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ctxembed.settings import EMBEDDED_MODEL
+from ctxembed.cli.local_backend import LocalBackend
+from ctxembed.cli.options import with_settings
+from ctxembed.settings import EMBEDDED_MODEL, Settings
 
 _REPORT = Path("ctxembed-demo.html")
 
 
+@with_settings("device", "dtype")
 def demo(
+    settings: Settings,
     *,
     model: Annotated[
-        str, typer.Option(help="Hub id, directory, or a name from `ctxembed models`.")
+        str,
+        typer.Option(
+            rich_help_panel="Model", help="Hub id, directory, or a name from `ctxembed models`."
+        ),
     ] = EMBEDDED_MODEL,
+    backend: LocalBackend = "auto",
     data: Annotated[
         Path | None,
         typer.Option(help="A folder of yours with docs.jsonl and queries.jsonl (or .gz)."),
     ] = None,
-    chunk_tokens: Annotated[int, typer.Option(help="Tokens that a chunk has at the most.")] = 64,
-    backend: Annotated[
-        str, typer.Option(metavar="auto|torch|onnx", help="What runs the model.")
-    ] = "auto",
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; without it the first GPU if any.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(metavar="auto|float32|bfloat16|int8", help="Arithmetic of the model.")
-    ] = "auto",
+    chunk_tokens: Annotated[int, typer.Option(help="The most tokens per chunk.")] = 64,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--out",
-            help="The report, one HTML file; without it ctxembed-demo.html here, for --data "
-            "ctxembed-demo-FOLDER.html.",
+            help="The report, one HTML file; without it ctxembed-demo.html in this folder, and for "
+            "--data ctxembed-demo-FOLDER.html.",
         ),
     ] = None,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of the intervals' draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the draws of the intervals.")] = 0,
 ) -> None:
-    """Embed real documents with and without context, and see what it changes.
+    """Embed real documents with and without context, and show what context changes.
 
-    Without options: 23 fairy tales and 1,025 questions about them, on a small model that came with
-    the package. Nothing is fetched.
+    Without options: 23 fairy tales and 1,025 questions about them, with a small model that comes
+    with the package. Nothing is downloaded.
     """
     from rich.console import Console
 
-    from ctxembed.cli.demo_table import show, watching
+    from ctxembed.cli.demo_table import show
+    from ctxembed.cli.progress import stages
     from ctxembed.evaluation.demo import run_demo
 
-    path = out or _default(data)
-    with watching() as watch:
+    # a report of its own for each folder, so that it replaces no other
+    folder = None if data is None else data.resolve().name or "root"
+    path = out or (Path(f"{_REPORT.stem}-{folder}.html") if folder else _REPORT)
+    with stages() as watch:
         result = run_demo(
             model,
             data,
             chunk_tokens=chunk_tokens,
             out=path if report else None,
             backend=backend,  # type: ignore[arg-type]  # Settings refuses other values with a hint
-            device=device,
-            dtype=dtype,  # type: ignore[arg-type]
+            device=settings.device,
+            dtype=settings.dtype,
             seed=seed,
             watch=watch,
         )
     show(result, Console())
     if report:
         typer.echo(f"\nReport: {path.absolute()}")
-
-
-def _default(data: Path | None) -> Path:
-    """Return a report of its own for a folder, so that it replaces no other."""
-    return (
-        _REPORT if data is None else Path(f"{_REPORT.stem}-{data.resolve().name or 'root'}.html")
-    )

@@ -1,16 +1,11 @@
-"""The result on a terminal: 80 columns will do, and a file gets plain text."""
-
-from __future__ import annotations
+"""The tables of `ctxembed demo`, for a terminal of 80 columns or a file."""
 
 import math
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,10 +13,9 @@ from ctxembed.cli.plurals import counted
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
 from ctxembed.evaluation.result import Change, Changes, DemoResult, Hit
-from ctxembed.evaluation.vectors import Watch
 
 EXAMPLES = 2
-"""How many queries are shown each way; the report has more."""
+"""How many queries are shown of each kind; the report has more."""
 
 _EXCERPT = 140
 _LEGEND = (
@@ -31,40 +25,8 @@ _LEGEND = (
 _STYLES = {"up": "green", "down": "red", "unclear": ""}
 
 
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """Give what shows how far the run is: a bar on a terminal, a line a stage elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _say_done(console)
-        return
-    columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        tasks = {}
-
-        def watch(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield watch
-
-
-def _say_done(console: Console) -> Watch:
-    def watch(stage: str, done: int, total: int) -> None:
-        if done == total:
-            console.print(f"{stage}: {total:,} embedded")
-
-    return watch
-
-
 def show(result: DemoResult, console: Console) -> None:
-    """Print tables, changed queries and the sentence."""
+    """Print tables, changed queries and the verdict."""
     left_out = f", {result.unanswered:,} more without an answer" if result.unanswered else ""
     queries = f"{result.queries:,} {'query' if result.queries == 1 else 'queries'}"
     console.print(
@@ -86,16 +48,16 @@ def _figures(result: DemoResult) -> Table:
     table = _table("")
     table.add_column("tokens", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
-    for way in result.ways:
-        cells = [_cell(way.figures[metric]) for metric in METRICS]
-        table.add_row(way.name, *cells, f"{way.tokens:,}", f"{way.seconds:.1f}")
+    for method in result.methods:
+        cells = [_cell(method.figures[metric]) for metric in METRICS]
+        table.add_row(method.name, *cells, f"{method.tokens:,}", f"{method.seconds:.1f}")
     return table
 
 
 def _differences(result: DemoResult) -> Table:
     table = _table("difference")
-    for way in result.ways[1:]:
-        table.add_row(way.name, *(_difference(way.gain[metric]) for metric in METRICS))
+    for method in result.methods[1:]:
+        table.add_row(method.name, *(_difference(method.gain[metric]) for metric in METRICS))
     return table
 
 
@@ -109,18 +71,19 @@ def _table(first: str) -> Table:
 
 
 def _cell(estimate: Estimate) -> Text:
-    value = Text(f"{estimate.value:.3f}")
-    if not math.isnan(estimate.low):
-        value.append(f"\n{estimate.low:.3f}..{estimate.high:.3f}", "dim")
-    return value
+    return _with_interval(Text(f"{estimate.value:.3f}"), estimate, ".3f")
 
 
 def _difference(estimate: Estimate) -> Text:
     clear = "" if estimate.direction == "unclear" else "*"
     value = Text(f"{estimate.value:+.3f}{clear}", _STYLES[estimate.direction])
-    if not math.isnan(estimate.low):
-        value.append(f"\n{estimate.low:+.3f}..{estimate.high:+.3f}", "dim")
-    return value
+    return _with_interval(value, estimate, "+.3f")
+
+
+def _with_interval(value: Text, estimate: Estimate, form: str) -> Text:
+    if math.isnan(estimate.low):
+        return value
+    return value.append(f"\n{estimate.low:{form}}..{estimate.high:{form}}", "dim")
 
 
 def _show_changes(changes: Changes, console: Console) -> None:

@@ -1,6 +1,4 @@
-"""`ctxembed embed`: options, files and the summary around `embed_lines`."""
-
-from __future__ import annotations
+"""`ctxembed embed`: the options, files and summary around `embed_lines`."""
 
 import json
 import os
@@ -8,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -17,14 +16,18 @@ from ctxembed.cli.embedding_run import Summary, embed_lines
 from ctxembed.cli.error_reports import SOME_SKIPPED, as_options
 from ctxembed.cli.options import with_settings
 from ctxembed.cli.plurals import counted
-from ctxembed.cli.progress import progress_bar
+from ctxembed.cli.progress import document_bar
+from ctxembed.documents import TokenizedChunk
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.files.documents import Failure, Split
 from ctxembed.files.origin import Origin
 from ctxembed.files.replacement import Replacement, check_replaceable
-from ctxembed.files.vectors import JsonlWriter, ParquetWriter, Writer
+from ctxembed.files.vectors import JsonlWriter, Writer
 from ctxembed.settings import Settings
+
+if TYPE_CHECKING:
+    from ctxembed.splitting import Piece
 
 STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
@@ -48,7 +51,7 @@ def embed(
         int | None,
         typer.Option(
             min=1,
-            help='Tokens a chunk at the most, where a line has "text"; without it 256, or a quarter '
+            help='The most tokens per chunk, where a line has "text"; without it 256, or a quarter '
             "of a shorter window.",
         ),
     ] = None,
@@ -64,20 +67,22 @@ def embed(
         bool | None, typer.Option(help="Show a bar; by default on a terminal only.")
     ] = None,
 ) -> None:
-    """Embed documents, every chunk with the other chunks of its document in view.
+    """Embed documents, each chunk with the other chunks of its document in view.
 
-    INPUT has one document a line: {"id": "a", "chunks": ["one", "two"]}, or
-    {"id": "a", "text": "..."}, which is split at sentences. An id is a string and stands once;
-    other names on a line are ignored, blank lines passed over.
+    INPUT has one document per line: {"id": "a", "chunks": ["one", "two"]}, or
+    {"id": "a", "text": "..."}, which is split at sentences. The id is a string, and each document
+    has its own. Other names on a line are ignored, and so are blank lines.
 
-    A .parquet file has a row a chunk (id, chunk_index, text, embedding) and names the settings,
-    so that `ctxembed search` can use it. A .jsonl file has {"id", "embeddings"} a line. OUT
-    appears when it is whole: until then, and when anything fails, an older one stays as it is.
+    A .parquet file has one row per chunk (id, chunk_index, text, embedding) and names the settings,
+    so that `ctxembed search` can use it. A .jsonl file has one document per line, as {"id",
+    "embeddings"}. OUT appears when it is complete. Until then, and when anything fails, an older
+    file of that name stays as it is.
 
-    With --errors skip, lines that can't be embedded are listed in OUT.errors.jsonl
+    With --errors skip, lines that cannot be embedded are listed in OUT.errors.jsonl
     (ctxembed.errors.jsonl for standard output) with line number, id and reason.
 
-    Exit code: 0 all written, 1 some lines skipped, 2 stopped or nothing usable.
+    Exit codes: 0 everything was written, 1 some lines were skipped, 2 the command stopped or no
+    line could be used.
     """
     if errors not in ("raise", "skip"):
         raise ConfigurationError(f"errors is 'raise' or 'skip', got {errors!r}.")
@@ -90,7 +95,7 @@ def embed(
         Embedder.open(settings) as embedder,
         Replacement(skipped) if errors == "skip" else nullcontext() as log,
         _output(out, embedder) as writer,
-        progress_bar(show=show if progress is None else progress, total=size) as written,
+        document_bar(show=show if progress is None else progress, total=size) as written,
     ):
         summary = embed_lines(
             embedder,
@@ -107,17 +112,18 @@ def embed(
         if not summary.documents:
             reason = "no line could be embedded" if summary.failed else "there are no documents"
             raise InputError(f"{_name(source)}: {reason}; nothing was written.")
-    mine = log is not None or out != STANDARD
-    if mine and not summary.failed and os.path.lexists(skipped):  # no error for a name too long
+    listed = log is not None or out != STANDARD
+    if listed and not summary.failed and os.path.lexists(skipped):  # no error for a name too long
         skipped.unlink()  # from an earlier run
     _report(summary)
 
 
 def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
-    """Refuse what can't be written, and whatever would be written or removed over the input."""
-    written = [] if out == STANDARD else [out]
+    """Refuse what cannot be written, and what would be written or removed over the input."""
+    written = []
     if out != STANDARD:
         _check_out(out)
+        written.append(out)
     if errors == "skip":
         written.append(skipped)
     for path in written:
@@ -133,23 +139,22 @@ def _check_out(out: Path) -> None:
     if out.is_dir():
         raise ConfigurationError(f"{out} is a directory. Hint: name a file.")
     if not out.parent.is_dir():
-        raise ConfigurationError(f"the folder {out.parent} doesn't exist. Hint: create it.")
+        raise ConfigurationError(f"the folder {out.parent} does not exist. Hint: create it.")
 
 
 def _is_same(path: Path, source: Path) -> bool:
     try:
         return path.samefile(source)
-    except OSError:  # one of them isn't there
+    except OSError:  # one of them does not exist
         return False
 
 
 def _check_zero_rows(settings: Settings) -> None:
     if settings.encoding == "ubinary" and settings.empty == "zero":
-        message = (
-            "a zero row in packed bits looks like the vector of a text, so --empty zero can't go "
-            "with --encoding ubinary. Hint: --encoding int8 or binary, or leave --empty out."
+        raise ConfigurationError(
+            "a zero row in packed bits looks like the vector of a text, so --empty zero cannot be "
+            "used with --encoding ubinary. Hint: --encoding int8 or binary, or leave --empty out."
         )
-        raise ConfigurationError(message)
 
 
 @contextmanager
@@ -163,21 +168,25 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
-    """Return what splits texts; what that takes is imported where there is one."""
+    """Return a function that splits texts; the splitter is made for the first one."""
 
-    def split(text: str) -> list[str]:
+    @cache
+    def made() -> "Callable[[str], list[Piece]]":
         from ctxembed.splitting import splitter, usual_chunk_tokens
 
         most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
-        return splitter(embedder.backend.tokenize, most)(text)
+        return splitter(embedder.backend.tokenize, most)
+
+    def split(text: str) -> list[TokenizedChunk]:
+        return [piece.chunk for piece in made()(text)]
 
     return split
 
 
 def _logger(file: BinaryIO) -> Callable[[Failure], None]:
     def skip(failure: Failure) -> None:
-        told = asdict(failure) | {"reason": as_options(failure.reason)}
-        file.write(json.dumps(told).encode() + b"\n")
+        record = asdict(failure) | {"reason": as_options(failure.reason)}
+        file.write(json.dumps(record).encode() + b"\n")
 
     return skip
 
@@ -189,14 +198,18 @@ def _output(out: Path, embedder: Embedder) -> Iterator[Writer]:
         yield JsonlWriter(sys.stdout.buffer)
         return
     with Replacement(out) as new:
-        to_file: Writer = JsonlWriter(new.file)
-        if out.suffix == ".parquet":
-            to_file = ParquetWriter(
-                new.file, Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
-            )
-        with to_file as writer:
+        with _writer(new.file, out.suffix, embedder) as writer:
             yield writer
         new.publish()
+
+
+def _writer(file: BinaryIO, suffix: str, embedder: Embedder) -> Writer:
+    if suffix == ".jsonl":
+        return JsonlWriter(file)
+    from ctxembed.files.parquet import ParquetWriter
+
+    origin = Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
+    return ParquetWriter(file, origin)
 
 
 def _report(summary: Summary) -> None:

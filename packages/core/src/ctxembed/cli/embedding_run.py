@@ -1,6 +1,4 @@
-"""From lines to vectors: the whole of `ctxembed embed`, without files and options."""
-
-from __future__ import annotations
+"""The run of `ctxembed embed`, from lines to vectors, without files and options."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -8,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
+from ctxembed.documents import TokenizedChunk
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
 from ctxembed.errors import AuthenticationError, ConfigurationError, EmbedError, InputError
@@ -43,18 +42,21 @@ def embed_lines(
 ) -> Summary:
     """Embed the documents on lines of JSON and write them in order, holding a bounded number.
 
-    A line that can't be embedded is given to `skip`; without it the first such line raises an
-    `InputError` that names `source` and the line. `written` is called after each document. What
-    fails for every line (settings, a key) raises in either case.
+    A line that cannot be embedded is given to `skip`. `written` is called after each document.
+
+    Raises:
+        InputError: there is no `skip`, and a line is bad; the message names `source` and the line.
+        EmbedError: all lines fail for the same reason (settings, a key).
     """
     summary = Summary()
     start, before = perf_counter(), embedder.usage.tokens
     with closing(_results(embedder, lines, split, stop=skip is None)) as results:
-        for document, result in results:
+        for result in results:
             if not isinstance(result, Failure):
-                writer.write(document, result)
+                document, rows = result
+                writer.write(document, rows)
                 summary.documents += 1
-                summary.chunks += len(result)
+                summary.chunks += len(rows)
                 written(document)
             elif skip is None:
                 raise InputError(f"{source}, {result}")
@@ -68,26 +70,28 @@ def embed_lines(
 
 def _results(
     embedder: Embedder, lines: Iterable[bytes], split: Split, *, stop: bool
-) -> Generator[tuple[Document, Array | Failure]]:
-    """Yield each line's rows or failure, in the order of the lines.
+) -> Generator[tuple[Document, Array] | Failure]:
+    """Yield each line's document and rows, or its failure, in the order of the lines.
 
-    With `stop` nothing is read after a line that isn't a document; those before it still come.
+    With `stop` nothing is read after a line that is no document; those before it still come.
     """
-    waiting: deque[Document] = deque()
+    waiting: deque[Document | Failure] = deque()
 
-    def documents() -> Iterator[Sequence[str]]:
-        for document in read_documents(lines, split):
-            waiting.append(document)
-            yield document.chunks  # none where the line is bad: its place is kept by an error
-            if stop and document.failure:
+    def documents() -> Iterator[Sequence[str | TokenizedChunk] | EmbedError]:
+        for each in read_documents(lines, split):
+            waiting.append(each)
+            yield each.chunks if isinstance(each, Document) else InputError(each.reason)
+            if stop and isinstance(each, Failure):
                 return
 
     with closing(embedder.stream(documents(), errors="return")) as outcomes:
         for outcome in outcomes:
-            document = waiting.popleft()
-            if isinstance(outcome, ConfigurationError | AuthenticationError):
+            each = waiting.popleft()
+            if isinstance(each, Failure):
+                yield each
+            elif isinstance(outcome, ConfigurationError | AuthenticationError):
                 raise outcome
-            if isinstance(outcome, EmbedError):
-                yield document, document.failure or failure(document.line, outcome, document.id)
+            elif isinstance(outcome, EmbedError):
+                yield failure(each.line, outcome, each.id)
             else:
-                yield document, outcome
+                yield each, outcome

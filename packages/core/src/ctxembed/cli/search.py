@@ -1,7 +1,5 @@
 """`ctxembed search`: the chunks nearest to a query, in a file that `ctxembed embed` wrote."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from ctxembed.errors import ConfigurationError
 from ctxembed.settings import Settings
 
 if TYPE_CHECKING:
-    from ctxembed.cli.nearest import Hit
+    from ctxembed.cli.nearest_chunks import Hit
     from ctxembed.files.origin import Origin
 
 
@@ -27,38 +25,39 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="How many chunks to show.")] = 5,
     model: Annotated[
         str | None,
-        typer.Option(help="Where the same model lies now; another model is refused."),
+        typer.Option(help="Where the same model is now; another model is refused."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(help="Where the API is; without it PERPLEXITY_BASE_URL, or the vendor's."),
+        typer.Option(help="Address of the API; without it PERPLEXITY_BASE_URL, or the vendor's."),
     ] = None,
 ) -> None:
     """Show the chunks nearest to a query, by cosine, or by Hamming distance for binary vectors.
 
     The query is embedded with the model and settings that the file names. It is an error if the
-    weights found now would give other vectors than those in the file. Where the API is, no file says.
+    weights found now would give other vectors than those in the file. The file does not name the
+    address of the API: give it with --base-url, or with the variable.
     """
-    from ctxembed.cli.nearest import nearest
-    from ctxembed.files.stored_vectors import open_stored
+    from ctxembed.cli.nearest_chunks import BITS, nearest
+    from ctxembed.files.parquet import open_vectors
 
-    with open_stored(path) as stored:
+    with open_vectors(path) as stored:
         settings = _settings(stored.origin, path, model, device)
         with Embedder.open(replace(settings, base_url=base_url)) as embedder:
             vector = embedder.embed_query(query)
         hits = nearest(vector, stored.rows(), settings.encoding, k)
-    _show(hits, "differing bits" if settings.encoding in ("binary", "ubinary") else "cosine")
+    _show(hits, "differing bits" if settings.encoding in BITS else "cosine")
 
 
-def _settings(origin: Origin, path: Path, model: str | None, device: str | None) -> Settings:
+def _settings(origin: "Origin", path: Path, model: str | None, device: str | None) -> Settings:
     """Return the file's settings, or raise where they would give other vectors now."""
     stored = origin.settings
     settings = replace(stored, model=model or stored.model, device=device or stored.device)
     if settings.fingerprint() == origin.fingerprint:
         return settings
     if Path(settings.model).is_absolute() and not Path(settings.model).is_dir():
-        reason = f"{settings.model} isn't there any more. Hint: --model says where it lies now."
+        reason = f"{settings.model} does not exist any more. Hint: --model says where it is now."
     elif model is not None:
         reason = f"{model} would give other vectors. Hint: leave --model out."
     else:
@@ -66,7 +65,7 @@ def _settings(origin: Origin, path: Path, model: str | None, device: str | None)
     raise ConfigurationError(f"{path} was embedded with {stored.model}, and {reason}")
 
 
-def _show(hits: list[Hit], measure: str) -> None:
+def _show(hits: "list[Hit]", measure: str) -> None:
     if not sys.stdout.isatty():
         for hit in hits:
             print(f"{hit.score:.6g}", _one_line(hit.id), hit.index, _one_line(hit.text), sep="\t")
@@ -87,6 +86,6 @@ def _show(hits: list[Hit], measure: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return text without line breaks, tabs, and anything that would steer a terminal."""
+    """Return text without line breaks, tabs, and control characters."""
     plain = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(plain.split())

@@ -1,6 +1,4 @@
-"""`ctxembed serve`: options and a socket around the server's application."""
-
-from __future__ import annotations
+"""`ctxembed serve`: the options and the socket around the server's application."""
 
 import ipaddress
 import logging
@@ -9,50 +7,22 @@ from typing import Annotated
 
 import typer
 
+from ctxembed.cli.local_backend import LocalBackend, with_backend
+from ctxembed.cli.options import with_settings
 from ctxembed.embedder import Embedder
-from ctxembed.errors import ConfigurationError
-from ctxembed.settings import DEFAULT_MODEL, Settings
+from ctxembed.settings import Settings
 
 KEY_VARIABLE = "CTXEMBED_SERVER_KEY"
 
 
+@with_settings("model", "device", "dtype", "window_tokens")
 def serve(
+    settings: Settings,
     *,
-    model: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Model", help="Hub id, directory, or a name from `ctxembed models`."
-        ),
-    ] = DEFAULT_MODEL,
-    backend: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Model",
-            metavar="auto|torch|onnx",
-            help="What runs the model; auto goes by the kind of weights.",
-        ),
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel="Model", help="cpu, cuda, ...; without it a GPU if there is."
-        ),
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Model",
-            metavar="auto|float32|bfloat16|int8",
-            help="auto is float32 on a CPU and bfloat16 on a GPU; int8 approximates, on a CPU.",
-        ),
-    ] = "auto",
-    window_tokens: Annotated[
-        int | None,
-        typer.Option(rich_help_panel="Model", help="Tokens that go through the model together."),
-    ] = None,
+    backend: LocalBackend = "auto",
     alias: Annotated[
         list[str] | None,
-        typer.Option(help="Another model id to answer; may be given several times."),
+        typer.Option(help="Another model id that is served; may be given several times."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8080,
@@ -60,41 +30,32 @@ def serve(
         str | None,
         typer.Option(
             envvar=KEY_VARIABLE,
-            help="Bearer token that clients have to send. Other users see a command's options.",
+            help="Bearer token that clients have to send. Other users of the machine can see "
+            "options, but not the variable.",
         ),
     ] = None,
     max_queue_tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens that may wait; beyond, clients get 429.")
+        int, typer.Option(min=1, help="Tokens that may wait; beyond them clients get 429.")
     ] = 1_000_000,
     max_body_bytes: Annotated[
-        int, typer.Option(min=1, help="Size of a request; beyond, clients get 413.")
+        int, typer.Option(min=1, help="Largest size of a request; beyond it clients get 413.")
     ] = 8 * 2**20,
 ) -> None:
     """Serve the embeddings API from local weights, for every client of the hosted one.
 
-    It listens at once and is ready (`GET /ready`) when the weights are loaded. SIGTERM or Ctrl-C
-    stops it from accepting; what is under way is finished first, for a minute at the most. A second
-    Ctrl-C cuts it off.
+    The server listens at once and is ready (`GET /ready`) when the weights are loaded. After SIGTERM
+    or Ctrl-C it accepts no more requests and finishes those that it has, for at most one minute. A
+    second Ctrl-C stops it at once.
 
-    A pplx-embed checkpoint answers its own model ids, any other all four official ones;
-    `GET /v1/models` lists them.
+    A pplx-embed checkpoint is served under its own model ids, any other model under all four
+    official ones. `GET /v1/models` lists them.
 
-    Exit code: 2 when the model can't be loaded or the address is taken.
+    Exit code: 2 when the model cannot be loaded or the address is taken.
     """
     from ctxembed.server import create_app
     from ctxembed.server.listener import Listener, bind
 
-    if backend == "api":
-        raise ConfigurationError("serve runs local weights. Hint: leave --backend out.")
-    settings = Settings.from_dict(
-        {
-            "model": model,
-            "backend": backend,
-            "device": device,
-            "dtype": dtype,
-            "window_tokens": window_tokens,
-        }
-    )
+    settings = with_backend(settings, backend, refusal="serve runs local weights.")
     failures: list[Exception] = []
 
     def failed(error: Exception) -> None:
@@ -114,10 +75,10 @@ def serve(
         _log_to_stderr()
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listening.getsockname()[1]}"
-        print(f"{url} serves {model}, loading", file=sys.stderr)
+        print(f"{url} serves {settings.model}, loading", file=sys.stderr)
         if api_key is None and not _is_loopback(host):
             print(
-                f"warning: anyone who reaches {host} can use it; {KEY_VARIABLE} sets a key",
+                f"warning: anyone who reaches {host} can use the server; {KEY_VARIABLE} sets a key",
                 file=sys.stderr,
             )
         server.run(sockets=[listening])

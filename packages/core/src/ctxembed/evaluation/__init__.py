@@ -1,5 +1,5 @@
 """What context changes, measured on real documents and a real model.
 
-`demo` runs it: `dataset`, `corpus`, `methods` and their `vectors`, `ranking`, `metrics`,
-`intervals`, `comparison`, `changed_hits`, `verdict`, and then the `report`.
+`demo` runs everything: it cuts a `dataset` into a `corpus`, embeds that by several `methods`, and
+turns the `vectors` into `findings` and a `report`. Nothing here needs a terminal.
 """

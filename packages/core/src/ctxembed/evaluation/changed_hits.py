@@ -1,6 +1,4 @@
-"""Queries for which context changed the first hit, both ways."""
-
-from __future__ import annotations
+"""Queries whose first hit changed with context: for the better, for the worse, or neither."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -13,7 +11,7 @@ from ctxembed.evaluation.metrics import Scores
 from ctxembed.evaluation.result import Change, Changes, Hit
 
 EXAMPLES = 4
-"""How many queries are shown each way."""
+"""How many queries are shown of each kind."""
 
 
 def find_changes(

@@ -1,28 +1,26 @@
-"""The ways side by side: rankings, scores, and figures with intervals."""
-
-from __future__ import annotations
+"""The methods side by side: scores as figures with intervals, and a heat map of one document."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ctxembed.evaluation.corpus import Corpus
 from ctxembed.evaluation.intervals import estimate
-from ctxembed.evaluation.methods import Way, WayName
+from ctxembed.evaluation.methods import Method, Vectors
 from ctxembed.evaluation.metrics import METRICS, Metric, Scores
 from ctxembed.evaluation.result import Figures, HeatMap
 
 HEAT_MAP_CHUNKS = 40
-"""The heat map shows the document nearest to so many chunks: enough to see, few enough to read."""
+"""The heat map shows the document whose number of chunks is nearest to this one."""
 
 Kind = Literal["value", "gain", "beyond"]
 
 
 def compare(
-    scores: Mapping[WayName, Mapping[Metric, Scores]], documents: Sequence[str], *, seed: int
-) -> dict[tuple[WayName, Kind], Figures]:
-    """Return each way's "value", its "gain" over independent, and what it has "beyond" contextual.
+    scores: Mapping[Method, Mapping[Metric, Scores]], documents: Sequence[str], *, seed: int
+) -> dict[tuple[Method, Kind], Figures]:
+    """Return each method's "value", its "gain" over independent, and what it has "beyond" contextual.
 
-    `scores` holds a value a query, `documents` the document of each query.
+    `scores` holds one value per query, `documents` the document of each query.
     """
     bases: list[tuple[Kind, Mapping[Metric, Scores] | None]] = [
         ("value", None),
@@ -30,7 +28,7 @@ def compare(
     ]
     if "contextual" in scores:
         bases.append(("beyond", scores["contextual"]))
-    columns: dict[tuple[WayName, Kind, Metric], Scores] = {
+    columns: dict[tuple[Method, Kind, Metric], Scores] = {
         (name, kind, metric): mine[metric] - (0 if base is None else base[metric])
         for name, mine in scores.items()
         for kind, base in bases
@@ -44,11 +42,13 @@ def compare(
     }
 
 
-def heat_map(corpus: Corpus, independent: Way, contextual: Way) -> HeatMap:
+def heat_map(
+    corpus: Corpus, independent: Sequence[Vectors], contextual: Sequence[Vectors]
+) -> HeatMap:
     """Return the cosines of the document whose number of chunks is nearest to 40."""
     sizes = [len(document) for document in corpus.documents]
     number = min(range(len(sizes)), key=lambda n: abs(sizes[n] - HEAT_MAP_CHUNKS))
-    alone, together = independent.vectors[number], contextual.vectors[number]
+    alone, together = independent[number], contextual[number]
     return HeatMap(
         title=corpus.documents[number][0].title,
         independent=alone @ alone.T,

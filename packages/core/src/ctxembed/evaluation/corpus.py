@@ -1,13 +1,11 @@
-"""The data cut into chunks, and which chunks answer which query."""
-
-from __future__ import annotations
+"""A data set cut into chunks, and which chunks answer which query."""
 
 from dataclasses import dataclass
 
 from ctxembed.errors import InputError
 from ctxembed.evaluation.dataset import Dataset, Query
-from ctxembed.evaluation.relevance import relevant_pieces
-from ctxembed.splitting import Count, pieces
+from ctxembed.evaluation.relevance import Span, relevant_pieces
+from ctxembed.splitting import Tokenize, splitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +41,31 @@ class Corpus:
         return [chunk for document in self.documents for chunk in document]
 
 
-def cut(data: Dataset, count: Count, chunk_tokens: int) -> Corpus:
+def cut(data: Dataset, tokenize: Tokenize, chunk_tokens: int) -> Corpus:
     """Return a data set cut into chunks of up to `chunk_tokens` tokens.
 
     Raises:
         InputError: no query has a chunk that answers it.
     """
-    documents = []
-    places, first = {}, {}
-    total = 0
+    split = splitter(tokenize, chunk_tokens)
+    documents: list[list[Chunk]] = []
+    places: dict[str, list[Span]] = {}
+    first: dict[str, int] = {}
     for document in data.documents:
-        found = pieces(document.text, count, chunk_tokens)
-        places[document.id], first[document.id] = found, total
-        total += len(found)
+        pieces = split(document.text)
+        places[document.id] = [(piece.start, piece.stop) for piece in pieces]
+        first[document.id] = sum(map(len, documents))
         title = document.title or document.id
-        documents.append(
-            [Chunk(document.id, title, document.text[start:stop]) for start, stop in found]
-        )
-    queries, relevant = [], []
-    for query in data.queries:
-        numbers = relevant_pieces(places[query.document], query.spans)
-        if numbers:
-            queries.append(query)
-            relevant.append([first[query.document] + number for number in numbers])
+        documents.append([Chunk(document.id, title, piece.chunk.text) for piece in pieces])
+    answers = [
+        (query, relevant_pieces(places[query.document], query.spans)) for query in data.queries
+    ]
+    queries = [query for query, numbers in answers if numbers]
     if not queries:
         raise InputError("no query has a chunk that answers it. Hint: check the spans.")
+    relevant = [
+        [first[query.document] + number for number in numbers]
+        for query, numbers in answers
+        if numbers
+    ]
     return Corpus(documents, queries, relevant, len(data.queries) - len(queries))

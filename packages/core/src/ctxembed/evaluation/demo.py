@@ -1,6 +1,4 @@
-"""The run itself: data, chunks, vectors, figures, report."""
-
-from __future__ import annotations
+"""The demo from its data to its report: chunks, vectors, findings."""
 
 from pathlib import Path
 
@@ -8,11 +6,11 @@ from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError
 from ctxembed.evaluation.corpus import cut
 from ctxembed.evaluation.dataset import load_data
-from ctxembed.evaluation.findings import assess
-from ctxembed.evaluation.provenance import facts
+from ctxembed.evaluation.findings import find
+from ctxembed.evaluation.provenance import provenance
 from ctxembed.evaluation.report import check_out, write_report
 from ctxembed.evaluation.result import DemoResult
-from ctxembed.evaluation.vectors import Watch, embed_queries, embed_ways
+from ctxembed.evaluation.vectors import Watch, embed_by_methods, embed_queries
 from ctxembed.settings import EMBEDDED_MODEL, BackendChoice, Dtype, Settings
 from ctxembed.windows import layout_for
 
@@ -33,12 +31,12 @@ def run_demo(
 ) -> DemoResult:
     """Embed documents with and without context, answer their queries with each, write a report.
 
-    `data` is a folder of your own (its layout is in `data`), `out` the HTML file, None for no
-    report. `seed` is that of the intervals. `watch` is told how far the run is.
+    `data` is a folder of your own (`dataset` describes its layout), `out` the HTML file, None for
+    no report. `seed` is for the draws of the intervals. `watch` is told how far the run is.
 
     Raises:
-        ConfigurationError: the model, the folder or `out` can't be used.
-        InputError: a line of the data, or a document, can't be used.
+        ConfigurationError: the model, the folder or `out` cannot be used.
+        InputError: a line of the data, or a document, cannot be used.
         BackendError: the model gave no vectors.
     """
     check_out(out)
@@ -49,12 +47,11 @@ def run_demo(
         Embedder.open(settings, context_weight=0.0) as independent,
     ):
         _check_chunk_tokens(chunk_tokens, independent)
-        tokenize = independent.backend.tokenize
-        corpus = cut(dataset, lambda text: tokenize([text])[0].count, chunk_tokens)
+        corpus = cut(dataset, independent.backend.tokenize, chunk_tokens)
         questions = embed_queries(independent, [query.text for query in corpus.queries], watch)
-        ways = embed_ways(corpus, contextual, independent, watch)
-        known = facts(dataset, contextual, independent, chunk_tokens=chunk_tokens, seed=seed)
-    result = assess(dataset, corpus, ways, questions, facts=known, seed=seed)
+        vectors = embed_by_methods(corpus, contextual, independent, watch)
+        known = provenance(dataset, contextual, independent, chunk_tokens=chunk_tokens, seed=seed)
+    result = find(dataset, corpus, vectors, questions, provenance=known, seed=seed)
     if out is not None:
         write_report(result, out)
     return result
@@ -64,5 +61,6 @@ def _check_chunk_tokens(chunk_tokens: int, embedder: Embedder) -> None:
     spec = embedder.backend.spec
     limit = layout_for(embedder.settings, spec).max_tokens
     if chunk_tokens > limit:
-        message = f"chunk_tokens is {chunk_tokens} and {spec.name} reads {limit} at the most."
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f"chunk_tokens is {chunk_tokens} and {spec.name} reads {limit} at the most."
+        )

@@ -1,6 +1,4 @@
-"""From vectors to everything that the demo has to say."""
-
-from __future__ import annotations
+"""All findings of the demo, from the vectors of each method."""
 
 from collections.abc import Sequence
 
@@ -8,42 +6,41 @@ from ctxembed.evaluation.changed_hits import find_changes
 from ctxembed.evaluation.comparison import compare, heat_map
 from ctxembed.evaluation.corpus import Corpus
 from ctxembed.evaluation.dataset import Dataset
-from ctxembed.evaluation.methods import Vectors, Way
+from ctxembed.evaluation.methods import MethodVectors, Vectors
 from ctxembed.evaluation.metrics import score
 from ctxembed.evaluation.ranking import nearest
-from ctxembed.evaluation.result import DemoResult, Facts, WayResult
+from ctxembed.evaluation.result import DemoResult, MethodResult, Provenance
 from ctxembed.evaluation.verdict import verdict, verdict_alone
 
 
-def assess(
+def find(
     data: Dataset,
     corpus: Corpus,
-    ways: Sequence[Way],
+    methods: Sequence[MethodVectors],
     questions: Vectors,
     *,
-    facts: Facts,
+    provenance: Provenance,
     seed: int,
 ) -> DemoResult:
-    """Return all that was found; `questions` are the unit vectors of the corpus' queries."""
-    hits = {way.name: nearest(questions, way.vectors) for way in ways}
+    """Return everything that was found; `questions` are the unit vectors of the corpus' queries."""
+    hits = {each.name: nearest(questions, each.vectors) for each in methods}
     scores = {name: score(ranked, corpus.relevant) for name, ranked in hits.items()}
     documents = [query.document for query in corpus.queries]
     figures = compare(scores, documents, seed=seed)
     beyond = figures.get(("neighbours", "beyond"))
     free = figures["neighbours", "gain"]
     known = len(set(documents))
+    changes = shown = None
     if beyond is None:
-        changes = shown = None
         sentence = verdict_alone(free, documents=known)
     else:
-        by_name = {way.name: way for way in ways}
-        first = {name: ranked[:, 0] for name, ranked in hits.items()}
         changes = find_changes(
             corpus,
-            first["independent"],
-            first["contextual"],
+            hits["independent"][:, 0],
+            hits["contextual"][:, 0],
             scores["contextual"]["nDCG@10"] - scores["independent"]["nDCG@10"],
         )
+        by_name = {each.name: each.vectors for each in methods}
         shown = heat_map(corpus, by_name["independent"], by_name["contextual"])
         gain = figures["contextual", "gain"]
         sentence = verdict(gain, free, beyond, documents=known, own=data.own)
@@ -53,19 +50,19 @@ def assess(
         queries=len(corpus.queries),
         unanswered=corpus.unanswered,
         chunks=len(corpus.chunks),
-        ways=tuple(
-            WayResult(
-                name=way.name,
-                figures=figures[way.name, "value"],
-                gain=figures[way.name, "gain"],
-                tokens=way.tokens,
-                seconds=way.seconds,
+        methods=tuple(
+            MethodResult(
+                name=each.name,
+                figures=figures[each.name, "value"],
+                gain=figures[each.name, "gain"],
+                tokens=each.tokens,
+                seconds=each.seconds,
             )
-            for way in ways
+            for each in methods
         ),
         beyond=beyond,
         changes=changes,
         heat_map=shown,
         verdict=sentence,
-        facts=facts,
+        provenance=provenance,
     )

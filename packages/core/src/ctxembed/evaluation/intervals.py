@@ -4,8 +4,6 @@ Queries about one document rise and fall together, so documents are drawn and no
 queries would give intervals that are too narrow. All columns get the same draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -40,7 +38,7 @@ class Estimate:
 def estimate(
     columns: Mapping[Key, NDArray[np.float64]], documents: Sequence[Hashable], *, seed: int = 0
 ) -> dict[Key, Estimate]:
-    """Return the mean of each column of values a query, with its interval.
+    """Return the mean of each column, one value per query, with its interval.
 
     `documents` names the document of each query. The mean is over queries, in the draws too.
     """

@@ -1,6 +1,4 @@
-"""The ways of giving a chunk its vector that the demo compares, and the neighbours' one itself."""
-
-from __future__ import annotations
+"""The methods that the demo compares, each of which gives a chunk its vector; and their vectors."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,18 +8,18 @@ from numpy.typing import NDArray
 
 from ctxembed.encoding import normalize
 
-WayName = Literal["independent", "contextual", "neighbours"]
+Method = Literal["independent", "contextual", "neighbours"]
 Vectors = NDArray[np.float32]
 
 NEIGHBOUR_SHARE = 0.5
-"""What is added of the neighbours' mean: the share that did best in our measurements."""
+"""The share of the neighbours' mean that is added: it did best in our measurements."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Unit vectors of every chunk, one array a document, and what they cost."""
+class MethodVectors:
+    """Unit vectors of every chunk by one method, one array per document, and what they cost."""
 
-    name: WayName
+    name: Method
     vectors: list[Vectors]
     tokens: int
     seconds: float

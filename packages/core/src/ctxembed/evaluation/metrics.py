@@ -1,7 +1,5 @@
 """nDCG@10, recall@5 and MRR@10 of every query, from `ir-measures`; relevant is yes or no."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -19,7 +17,7 @@ _MEASURES = dict(
 
 
 def score(hits: NDArray[np.intp], relevant: Sequence[Sequence[int]]) -> dict[Metric, Scores]:
-    """Return a value a query for each metric.
+    """Return one value per query for each metric.
 
     `hits` are chunk numbers, nearest first, shape (queries, depth); `relevant` are the numbers of
     the chunks that answer each query, one at the least.

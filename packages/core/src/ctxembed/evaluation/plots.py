@@ -4,8 +4,6 @@ Matplotlib draws with stand-in colours; each is then replaced by a CSS variable 
 style sheet, so that one drawing serves light and dark.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Sequence
@@ -18,14 +16,14 @@ from matplotlib.figure import Figure
 
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.result import HeatMap, WayResult
+from ctxembed.evaluation.result import HeatMap, MethodResult
 
 _INK, _FAINT = "#010203", "#010204"
-_WAYS = {"independent": "#010205", "contextual": "#010206", "neighbours": "#010207"}
+_COLORS = {"independent": "#010205", "contextual": "#010206", "neighbours": "#010207"}
 _VARIABLES = {
     _INK: "var(--ink)",
     _FAINT: "var(--line)",
-    **{color: f"var(--{name})" for name, color in _WAYS.items()},
+    **{color: f"var(--{name})" for name, color in _COLORS.items()},
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -42,50 +40,50 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def figures_svg(ways: Sequence[WayResult]) -> str:
-    """Return bars of every metric and way, and the differences to independent, with intervals."""
+def figures_svg(methods: Sequence[MethodResult]) -> str:
+    """Return bars of every metric and method, and the differences to independent, with intervals."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "figures"}):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         bars, gains = figure.subplots(1, 2, width_ratios=[3, 2])
-        _draw_bars(bars, ways)
-        _draw_gains(gains, ways[1:])
+        _draw_bars(bars, methods)
+        _draw_gains(gains, methods[1:])
         figure.legend(
             *bars.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
         )
         return _svg(figure)
 
 
-def _draw_bars(axes: Axes, ways: Sequence[WayResult]) -> None:
-    width = 0.8 / len(ways)
-    for number, way in enumerate(ways):
-        estimates = [way.figures[metric] for metric in METRICS]
-        places = np.arange(len(METRICS)) + (number - (len(ways) - 1) / 2) * width
+def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
+    width = 0.8 / len(methods)
+    for number, method in enumerate(methods):
+        estimates = [method.figures[metric] for metric in METRICS]
+        places = np.arange(len(METRICS)) + (number - (len(methods) - 1) / 2) * width
         axes.bar(
             places,
             [estimate.value for estimate in estimates],
             width * 0.9,
-            color=_WAYS[way.name],
-            label=way.name,
+            color=_COLORS[method.name],
+            label=method.name,
             yerr=_arms(estimates),
             error_kw={"ecolor": _INK, "elinewidth": 1.2, "capsize": 3},
         )
     axes.set_xticks(range(len(METRICS)), METRICS)
     axes.tick_params(axis="x", length=0)
-    axes.set_title("Each way, with 95 % intervals", loc="left")
+    axes.set_title("Each method, with 95 % intervals", loc="left")
     axes.set_ylim(bottom=0)
 
 
-def _draw_gains(axes: Axes, ways: Sequence[WayResult]) -> None:
+def _draw_gains(axes: Axes, methods: Sequence[MethodResult]) -> None:
     axes.axvline(0, color=_INK, linewidth=0.8)
-    for number, way in enumerate(ways):
-        estimates = [way.gain[metric] for metric in METRICS]
-        places = np.arange(len(METRICS)) + (number - (len(ways) - 1) / 2) * 0.28
+    for number, method in enumerate(methods):
+        estimates = [method.gain[metric] for metric in METRICS]
+        places = np.arange(len(METRICS)) + (number - (len(methods) - 1) / 2) * 0.28
         axes.errorbar(
             [estimate.value for estimate in estimates],
             places,
             xerr=_arms(estimates),
             fmt="o",
-            color=_WAYS[way.name],
+            color=_COLORS[method.name],
             markersize=6,
             capsize=3,
         )

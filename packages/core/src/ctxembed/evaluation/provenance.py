@@ -1,6 +1,4 @@
-"""What was run, with what and on what: so that the figures can be made again."""
-
-from __future__ import annotations
+"""The provenance of the figures: model, data, settings and machine, so that they can be made again."""
 
 import os
 import platform
@@ -10,26 +8,25 @@ from ctxembed import machine
 from ctxembed.embedder import Embedder
 from ctxembed.evaluation.dataset import Dataset
 from ctxembed.evaluation.intervals import DRAWS
-from ctxembed.evaluation.result import Facts
+from ctxembed.evaluation.result import Provenance
 from ctxembed.windows import layout_for
 
 _ALWAYS = ("ctxembed", "numpy", "ir-measures", "semantic-text-splitter")
 
 
-def facts(
+def provenance(
     data: Dataset, contextual: Embedder, independent: Embedder, *, chunk_tokens: int, seed: int
-) -> Facts:
-    """Return lines of name and value for the report."""
+) -> Provenance:
+    """Return pairs of name and value for the report."""
     settings, spec = contextual.settings, contextual.backend.spec
     layout = layout_for(settings, spec)
     backend = settings.resolve_backend()
-    weight = layout.context_weight
-    context = (
-        f"windows of {layout.window_tokens} tokens that share {layout.overlap_tokens}, "
-        f"context_weight {weight:g}"
-        if weight
-        else "none: context_weight is 0"
-    )
+    context = "none: context_weight is 0"
+    if layout.context_weight:
+        context = (
+            f"windows of {layout.window_tokens} tokens that share {layout.overlap_tokens}, "
+            f"context_weight {layout.context_weight:g}"
+        )
     return (
         ("model", f"{spec.name}, {spec.dimensions} dimensions"),
         ("runs on", f"{backend}, device {settings.device or 'auto'}, dtype {settings.dtype}"),
@@ -38,7 +35,7 @@ def facts(
         ("data", data.source),
         (
             "a chunk answers",
-            "when it and the answering passage share half of the shorter of the two",
+            "when it and the answering passage share at least half of the shorter of the two",
         ),
         ("intervals", f"95 %, {DRAWS:,} draws of whole documents, seed {seed}"),
         ("fingerprint, contextual", contextual.fingerprint),

@@ -1,6 +1,7 @@
-"""The chunks nearest to each query by cosine, out of all chunks of all documents."""
+"""The ranking of all chunks of all documents for each query, by cosine.
 
-from __future__ import annotations
+Everything is in memory. One query against a file, read in parts, is in `cli.nearest_chunks`.
+"""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Which chunks answer a query: the rule between character spans and chunks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 Span = tuple[int, int]

@@ -4,8 +4,6 @@ Texts of documents and queries are escaped by the template engine, and the page'
 forbids scripts and every request.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -57,7 +55,7 @@ def render(result: DemoResult) -> str:
         result=result,
         metrics=METRICS,
         style=Markup(style),  # noqa: S704 - our own file
-        figures=Markup(figures_svg(result.ways)),  # noqa: S704 - numbers and our own words
+        figures=Markup(figures_svg(result.methods)),  # noqa: S704 - numbers and our own words
         heat_map=heat_map and Markup(heat_map_svg(heat_map)),  # noqa: S704 - the same
     )
 

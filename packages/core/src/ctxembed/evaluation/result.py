@@ -1,6 +1,4 @@
-"""What a run of the demo found: plain values for the terminal, the report and tests."""
-
-from __future__ import annotations
+"""The result of the demo: plain values for the terminal, the report and tests."""
 
 from dataclasses import dataclass
 
@@ -8,24 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxembed.evaluation.intervals import Estimate
-from ctxembed.evaluation.methods import WayName
+from ctxembed.evaluation.methods import Method
 from ctxembed.evaluation.metrics import Metric
 
 Figures = dict[Metric, Estimate]
 
-Facts = tuple[tuple[str, str], ...]
-"""What was run, as lines of name and value."""
+Provenance = tuple[tuple[str, str], ...]
+"""What was run, with what and on what: pairs of name and value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WayResult:
-    """One way's figures, their differences to independent, and what it cost.
+class MethodResult:
+    """One method's figures, their differences to independent, and what it cost.
 
     `tokens` is what the model read, separators and second passes included; `seconds` is embedding
     the chunks, loading and queries left out.
     """
 
-    name: WayName
+    name: Method
     figures: Figures
     gain: Figures
     tokens: int
@@ -34,7 +32,7 @@ class WayResult:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that stood first: its document's title, its text, and if it answers the query."""
+    """A chunk that stood first: the title of its document, its text, and whether it answers."""
 
     title: str
     text: str
@@ -98,8 +96,8 @@ def _mean(matrix: NDArray[np.float32], first: int, last: int) -> float:
 class DemoResult:
     """Everything that is printed and reported.
 
-    `beyond` is what the neighbours' way has more than the contextual one. Where the model embeds
-    each chunk alone (`context_weight` 0) there is no contextual way, and `beyond`, `changes` and
+    `beyond` is what the neighbours' method has more than the contextual one. Where the model embeds
+    each chunk alone (`context_weight` 0) there is no contextual method, and `beyond`, `changes` and
     `heat_map` are None. `unanswered` queries had no relevant chunk and are left out.
     """
 
@@ -108,9 +106,9 @@ class DemoResult:
     queries: int
     unanswered: int
     chunks: int
-    ways: tuple[WayResult, ...]
+    methods: tuple[MethodResult, ...]
     beyond: Figures | None
     changes: Changes | None
     heat_map: HeatMap | None
     verdict: str
-    facts: Facts
+    provenance: Provenance

@@ -1,7 +1,5 @@
 """What the figures mean, in one sentence that is made from the figures."""
 
-from __future__ import annotations
-
 import math
 
 from ctxembed.evaluation.intervals import Direction
@@ -30,8 +28,8 @@ def verdict(
 ) -> str:
     """Return the sentence for a model that embeds with context.
 
-    `gain` is what context brings over independent vectors, `free_gain` what the neighbours' way
-    brings, `beyond` the neighbours' way less context. `own`: the data came with the package.
+    `gain` is what context brings over independent vectors, `free_gain` what the neighbours' method
+    brings, `beyond` the neighbours' method less context. `own`: the data came with the package.
     """
     ndcg, mrr = gain["nDCG@10"], gain["MRR@10"]
     if math.isnan(ndcg.low):
@@ -61,7 +59,7 @@ def verdict_alone(free_gain: Figures, *, documents: int) -> str:
 
 
 def _rival(beyond: Figures) -> str:
-    """Say how the neighbours' way stands against context."""
+    """Say how the neighbours' method stands against context."""
     ndcg, mrr = beyond["nDCG@10"], beyond["MRR@10"]
     stands: Story = {
         "up": "is ahead of it",

@@ -3,8 +3,6 @@
 Never where the API is: a file from elsewhere would decide where the key of whoever searches it goes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

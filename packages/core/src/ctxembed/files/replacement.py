@@ -1,7 +1,5 @@
 """A file that takes another's place only when it is whole."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import stat

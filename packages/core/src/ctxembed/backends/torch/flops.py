@@ -1,6 +1,4 @@
-"""Which matrix products a loaded model makes, and how fast this machine makes such products."""
-
-from __future__ import annotations
+"""The matrix products of a loaded model, and the speed at which this machine computes such products."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,16 +16,13 @@ from ctxembed.backends.torch.model import TokenModel
 from ctxembed.backends.torch.qwen3 import Qwen3
 
 _PLAIN = {"bert", "camembert", "electra", "mpnet", "roberta", "xlm-roberta"}
-"""Stock models in which every linear layer sees every token once and every token all others."""
+"""Stock models whose linear layers read every token once, and whose tokens all see each other."""
 
 _MATRIX = 2
 _UNUSED = "pooler"
 _LARGEST = 3
-_ROWS = {"cpu": (512, 2048)}
-_DEVICE_ROWS = (2048, 8192)
-_CALLS = {"cpu": 1}
+_ROWS, _DEVICE_ROWS = (512, 2048), (2048, 8192)
 _DEVICE_CALLS = 10
-_KINDS: tuple[Kind, ...] = ("torch", "onednn")
 
 
 def models_of(backend: Backend) -> tuple[TokenModel, ...]:
@@ -38,17 +33,15 @@ def models_of(backend: Backend) -> tuple[TokenModel, ...]:
 
 
 def work_of(model: TokenModel) -> Work | None:
-    """Return what a forward of the model needs, None where its layers are of a kind not known here."""
+    """Return the work of the model's forward, None where its kind of layers is not known here."""
     if isinstance(model, Qwen3):
         sizes = model.sizes
         shapes = sizes.shapes().items()
         inside = (shape for name, shape in shapes if name.startswith("layers."))
         matrices = tuple((shape[0], shape[1]) for shape in inside if len(shape) == _MATRIX)
         return Work(matrices, sizes.layers * sizes.heads * sizes.head)
-    from ctxembed.backends.torch.transformers_encoder import (
-        Encoder,
-        FastLinear,
-    )  # brings transformers along
+    # imports transformers
+    from ctxembed.backends.torch.transformers_encoder import Encoder, FastLinear
 
     if not isinstance(model, Encoder):
         return None
@@ -64,7 +57,7 @@ def work_of(model: TokenModel) -> Work | None:
 
 
 def has_peak(dtype: str) -> bool:
-    """Say whether `peak` can be measured: of a floating-point type."""
+    """Tell whether `peak` can be measured: for floating-point types."""
     found: bool = getattr(torch, dtype).is_floating_point
     return found
 
@@ -76,37 +69,54 @@ def peak(
     *,
     clock: Callable[[], float] = perf_counter,
 ) -> float:
-    """Return GFLOP/s of the fastest product at the largest shapes, by any route that layers take.
+    """Return GFLOP/s of the fastest product at the largest shapes, by any library that layers use.
 
-    The type is a floating-point one. Takes about 0.1 s a product, some dozen in all.
+    It takes about 0.1 s per product, about a dozen in all.
     """
-    kind = getattr(torch, dtype)
-    target = torch.device(device)
-    calls = _CALLS.get(target.type, _DEVICE_CALLS)
     largest = sorted(set(shapes), key=lambda shape: shape[0] * shape[1])[-_LARGEST:]
-    best = 0.0
+    rates = [
+        each
+        for shape in largest
+        for rows in (_ROWS if device == "cpu" else _DEVICE_ROWS)
+        for each in product_rates(shape, rows, dtype, device, clock=clock).values()
+    ]
+    return max(rates, default=0.0)
+
+
+def product_rates(
+    shape: Shape,
+    rows: int,
+    dtype: str,
+    device: str = "cpu",
+    *,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[Kind, float]:
+    """Return GFLOP/s of one linear layer on so many rows, by each library that works here.
+
+    Args:
+        shape: (outputs, inputs) of the layer.
+        rows: How many rows it is given.
+        dtype: The name of a floating-point type.
+        device: Where it runs; on a GPU only PyTorch's own product is measured.
+        clock: What the time is read from.
+    """
+    outputs, inputs = shape
+    target, kind = torch.device(device), getattr(torch, dtype)
+    on_cpu = target.type == "cpu"
+    libraries: tuple[Kind, ...] = ("torch", "onednn") if on_cpu else ("torch",)
+    calls = 1 if on_cpu else _DEVICE_CALLS
+    found: dict[Kind, float] = {}
     with torch.inference_mode():
-        for outputs, inputs in largest:
-            weight = torch.randn(outputs, inputs).to(target, kind)
-            for count in _ROWS.get(target.type, _DEVICE_ROWS):
-                rows = torch.randn(count, inputs).to(target, kind)
-                for linear in _routes(weight, rows):
-                    product = partial(_repeated, linear, rows, calls)
-                    operations = 2.0 * calls * count * inputs * outputs
-                    best = max(best, rate(product, operations, clock=clock))
-    return best
-
-
-def _routes(weight: Tensor, rows: Tensor) -> list[Linear]:
-    """Return the linear layers that work here."""
-    found = []
-    for kind in _KINDS if weight.device.type == "cpu" else _KINDS[:1]:
-        try:
-            linear = make_linear(weight, None, kind)
-            linear(rows)
-        except (AttributeError, RuntimeError):
-            continue
-        found.append(linear)
+        weight = torch.randn(outputs, inputs).to(target, kind)
+        inside = torch.randn(rows, inputs).to(target, kind)
+        for library in libraries:
+            try:
+                linear = make_linear(weight, None, library)
+                linear(inside)
+            except (AttributeError, RuntimeError):  # not in this build of PyTorch
+                continue
+            product = partial(_repeated, linear, inside, calls)
+            found[library] = rate(product, 2.0 * calls * rows * inputs * outputs, clock=clock)
     return found
 
 
@@ -118,5 +128,5 @@ def _repeated(linear: Linear, rows: Tensor, calls: int) -> None:
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Return the most bytes that tensors took on a GPU at once, None on a CPU."""
+    """Return the most bytes that tensors ever took on a GPU, None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

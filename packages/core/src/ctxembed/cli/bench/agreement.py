@@ -1,6 +1,4 @@
-"""How far int8 codes are from others of the same chunks."""
-
-from __future__ import annotations
+"""The agreement of int8 codes with others of the same chunks."""
 
 from dataclasses import dataclass
 
@@ -26,7 +24,7 @@ def agreement(expected: Array, found: Array) -> Agreement:
     one, two = expected.astype(np.int32), found.astype(np.int32)
     lengths = np.sqrt(_dot(one, one).astype(float) * _dot(two, two))
     equal = one == two
-    # rows of zeros have no direction: alike where both are, else as far apart as can be
+    # a row of zeros has no direction: its cosine is 1 with another row of zeros, else 0
     alike = equal.all(axis=1).astype(float)
     cosines = np.divide(_dot(one, two), lengths, out=alike, where=lengths > 0)
     return Agreement(float(equal.mean()), int(np.abs(one - two).max()), float(cosines.min()))

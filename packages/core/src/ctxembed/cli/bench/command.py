@@ -1,6 +1,4 @@
-"""`ctxembed bench`: options, and a process for each type of arithmetic."""
-
-from __future__ import annotations
+"""`ctxembed bench`: the options, and one process for each type of arithmetic."""
 
 import json
 import os
@@ -15,17 +13,18 @@ import typer
 
 from ctxembed import machine
 from ctxembed.cli import processor_speed as speed
+from ctxembed.cli.local_backend import LocalBackend, with_backend
 from ctxembed.cli.options import with_settings
 from ctxembed.cli.plurals import counted
 from ctxembed.errors import ConfigurationError
-from ctxembed.settings import BackendChoice, BackendName, Dtype, Settings
+from ctxembed.settings import BackendName, Dtype, Settings
 
 if TYPE_CHECKING:
     from ctxembed.cli.bench.result import Measured
 
 _REFERENCE = "float32"
-_SAID = ("model", "backend", "dtype")
-"""Settings that stand elsewhere in the report."""
+_SHOWN_ELSEWHERE = ("model", "backend", "dtype")
+"""Settings that have a place of their own in the report."""
 
 _TYPES = tuple(each for each in get_args(Dtype) if each != "auto")
 
@@ -38,29 +37,22 @@ def bench(
     settings: Settings,
     context: typer.Context,
     *,
-    backend: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Model",
-            metavar="auto|torch|onnx",
-            help="What runs the model; auto goes by the kind of weights.",
-        ),
-    ] = "auto",
+    backend: LocalBackend = "auto",
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Documents of yours, lines of JSON as for `ctxembed embed`; without it 23 fairy "
-            "tales that came with the package.",
+            "tales that come with the package.",
         ),
     ] = None,
     dtype: Annotated[
         list[str] | None,
         typer.Option(
             rich_help_panel="Model",
-            metavar="|".join(_TYPES),
-            help="Arithmetic to measure, may be given several times; without it float32 and "
-            "bfloat16 through torch, and through ONNX the graph's own.",
+            metavar="<choice>",
+            help="Arithmetic to measure; may be given several times. Without it float32 and bfloat16 "
+            f"through torch, and through ONNX the graph's own. Choices: {', '.join(_TYPES)}.",
         ),
     ] = None,
     agreement: Annotated[
@@ -70,15 +62,14 @@ def bench(
         float,
         typer.Option(
             min=1.0,
-            help="Time to embed in, for each dtype; as many documents as fit are taken, one at "
-            "the least.",
+            help="Time for each dtype. As many documents as fit into it are embedded, at least one.",
         ),
     ] = 20.0,
     chunk_tokens: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Tokens a chunk at the most, where a document is text; without it 256, or a quarter "
+            help="The most tokens per chunk, where a document is text; without it 256, or a quarter "
             "of a shorter window, as for `ctxembed embed`.",
         ),
     ] = None,
@@ -89,10 +80,11 @@ def bench(
     """Measure this machine with a model and documents: speed, memory, agreement with float32.
 
     Each dtype has a process of its own. The time to the first vector counts from the start of that
-    process; peak memory is all that it held. The share of peak is that of useful matrix products,
-    padding left out, against bare products of the model's own shapes. Progress goes to standard error.
+    process, and peak memory is the most that it held. The share of peak compares the useful matrix
+    products, without padding, with bare products of the model's own shapes. Progress goes to
+    standard error.
 
-    Exit code: 0 measured, 2 stopped at an error.
+    Exit codes: 0 everything was measured, 2 the command stopped at an error.
     """
     from rich.console import Console
 
@@ -101,12 +93,11 @@ def bench(
     from ctxembed.cli.bench.result import Result
     from ctxembed.cli.bench.terminal import show
 
-    settings = replace(settings, backend=cast(BackendChoice, backend))
+    settings = with_backend(
+        settings, backend, refusal="bench measures this machine, and an API computes elsewhere."
+    )
     name = settings.resolve_backend()
-    if name == "api":
-        message = "bench measures this machine, and an API computes elsewhere."
-        raise ConfigurationError(f"{message} Hint: leave --backend out.")
-    names = _dtypes(name, dtype or (), agreement=agreement)
+    dtypes = _dtypes(name, dtype or (), agreement=agreement)
     available = count_documents(data)
     check_first(data)
     task = Task(
@@ -117,7 +108,7 @@ def bench(
         debug=bool(context.find_root().params.get("debug")),
     )
     load = machine.load()
-    rows = measure_all([replace(task, settings=replace(settings, dtype=each)) for each in names])
+    rows = measure_all([replace(task, settings=replace(settings, dtype=each)) for each in dtypes])
     result = Result(
         model=settings.model,
         backend=name,
@@ -139,7 +130,7 @@ def bench(
 def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> list[Dtype]:
     """Return what to measure, each once, float32 first."""
     if backend == "onnx":
-        # a graph has one type; "auto" and "float32" both stand for it, and others are refused at once
+        # a graph has one type; "auto" and "float32" both stand for it, and others are refused on opening
         names = dict.fromkeys(
             "auto" if each == _REFERENCE else each for each in asked or ("auto",)
         )
@@ -153,18 +144,19 @@ def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> l
 
 
 def _given(settings: Settings, chunk_tokens: int, seconds: float) -> str:
-    """Return in words the settings that differ from the defaults, and how much was measured of what."""
+    """Return in words the settings that differ from the defaults, the chunks and the time."""
     given = [
         f"{each.name} {value!r}"
         for each in fields(Settings)
-        if each.name not in _SAID and (value := getattr(settings, each.name)) != each.default
+        if each.name not in _SHOWN_ELSEWHERE
+        and (value := getattr(settings, each.name)) != each.default
     ]
     return ", ".join(
         [*given, f"chunks of up to {counted(chunk_tokens, 'token')}", f"{seconds:g} s each"]
     )
 
 
-def _facts(backend: BackendName, rows: Sequence[Measured], given: str) -> dict[str, str]:
+def _facts(backend: BackendName, rows: "Sequence[Measured]", given: str) -> dict[str, str]:
     first = rows[0]
     gpu = {"GPU": "; ".join(speed.gpus())} if first.device.startswith("cuda") else {}
     return {

@@ -1,6 +1,4 @@
-"""How long the threads of this process waited for a core."""
-
-from __future__ import annotations
+"""The time that the threads of this process waited for a core, as Linux counts it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +10,13 @@ Waits = Mapping[str, int]
 
 
 def waits(tasks: Path = _TASKS) -> Waits | None:
-    """Return how long each thread has waited for a core while it had work, None where nobody tells."""
+    """Return how long each thread with work to do has waited for a core, None where it is not known."""
     found: dict[str, int] = {}
     ran = 0
     for file in tasks.glob("*/schedstat"):
         try:
             running, waiting, _ = map(int, file.read_text().split())
-        except (OSError, ValueError):  # a thread that is gone
+        except (OSError, ValueError):  # the thread has ended
             continue
         ran += running
         found[file.parent.name] = waiting

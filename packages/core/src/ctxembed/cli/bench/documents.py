@@ -1,6 +1,4 @@
-"""The documents to measure on: lines of a file, as `ctxembed embed` reads them, or those shipped."""
-
-from __future__ import annotations
+"""The documents that are measured: lines of a file, as `ctxembed embed` reads them, or those shipped."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,16 +6,16 @@ from pathlib import Path
 from ctxembed.documents import check_document
 from ctxembed.errors import ConfigurationError, EmbedError, InputError
 from ctxembed.evaluation.dataset import load_data
-from ctxembed.files.documents import Document, Split, failure, read_documents
+from ctxembed.files.documents import Document, Failure, Split, failure, read_documents
 
 
 def name_of(data: Path | None) -> str:
-    """Return what the documents are called in tables and errors."""
+    """Return the name of the documents in tables and errors."""
     return "the demo's fairy tales" if data is None else str(data)
 
 
 def count_documents(data: Path | None) -> int:
-    """Return how many documents there are, without a look at what is in them.
+    """Return how many documents there are, without checking them.
 
     Raises:
         ConfigurationError: standard input, which can be read only once.
@@ -26,8 +24,10 @@ def count_documents(data: Path | None) -> int:
     if data is None:
         return len(load_data().documents)
     if str(data) == "-":
-        message = "--data is read by each measuring process, so it can't be standard input."
-        raise ConfigurationError(f"{message} Hint: save it to a file.")
+        raise ConfigurationError(
+            "--data is read by each measuring process, so it cannot be standard input. Hint: save "
+            "it to a file."
+        )
     with data.open("rb") as file:
         found = sum(1 for line in file if line.strip())
     if not found:
@@ -36,7 +36,7 @@ def count_documents(data: Path | None) -> int:
 
 
 def check_first(data: Path | None) -> None:
-    """Refuse a file whose first document is none, before a model is loaded for it.
+    """Refuse a file whose first line is no document, before a model is loaded for it.
 
     Raises:
         InputError: the message names file and line.
@@ -48,7 +48,7 @@ def check_first(data: Path | None) -> None:
 def documents(data: Path | None, split: Split) -> Iterator[Document]:
     """Yield documents in order, checked; texts are cut by `split`, one at a time.
 
-    Those shipped come by length, a file's as they stand.
+    Those shipped come by length, those of a file in its order.
 
     Raises:
         InputError: a line is no document; the message names file and line.
@@ -61,8 +61,8 @@ def documents(data: Path | None, split: Split) -> Iterator[Document]:
         return
     with data.open("rb") as file:
         for document in read_documents(file, split):
-            if document.failure:
-                raise InputError(f"{data}, {document.failure}")
+            if isinstance(document, Failure):
+                raise InputError(f"{data}, {document}")
             try:
                 check_document(document.chunks, 0, "error")
             except EmbedError as error:

@@ -1,6 +1,4 @@
-"""The most memory that this process ever held."""
-
-from __future__ import annotations
+"""The peak memory of this process: the most that it ever held."""
 
 import re
 from pathlib import Path
@@ -9,9 +7,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_memory(status: Path = _STATUS) -> int | None:
-    """Return the most bytes of memory that this process held at once, None where nobody tells.
+    """Return the most bytes of memory that this process held at once, None where it is not known.
 
-    Not `ru_maxrss`: that one starts at the size of the parent.
+    This is not `ru_maxrss`, which starts at the size of the parent process.
     """
     try:
         text = status.read_text(errors="replace")

@@ -1,6 +1,4 @@
-"""One type of arithmetic measured in a process of its own, timed from the start of the process."""
-
-from __future__ import annotations
+"""Processes that measure, one for each type of arithmetic, timed from their start."""
 
 import json
 import subprocess
@@ -10,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import Any, TextIO, cast
 
 import numpy as np
 import typer
@@ -27,18 +26,18 @@ from ctxembed.settings import Settings
 
 Event = dict[str, Any]
 Watch = Callable[[Event], None]
-"""Is called with each event of the process: its name under "event", and its seconds under "at"."""
+"""Is called with each event of a process: its values, and under "at" the seconds since the start."""
 
 _REFERENCE = "float32"
-# -P: a file of the user's that is called torch.py is nothing to import
+# -P: a file of the user that is called torch.py is not imported
 _COMMAND = (sys.executable, "-P", "-m", "ctxembed.cli.bench.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a process is to measure: documents for `seconds`, in `settings`; `data` as for `embed`.
+    """What a process is to measure: documents for `seconds`, with `settings`; `data` as for `embed`.
 
-    Without `chunk_tokens` texts are cut as `embed` cuts them.
+    Without `chunk_tokens` texts are cut as `ctxembed embed` cuts them.
     """
 
     settings: Settings
@@ -53,20 +52,20 @@ class Task:
         return "onnx" if self.settings.resolve_backend() == "onnx" else self.settings.dtype
 
     def to_json(self, codes: Path, limit: int | None) -> str:
-        """Return what the worker reads: also where its codes go, and the most documents to take."""
+        """Return what the worker reads; `codes` is its file for them, `limit` the most documents."""
         plain = {name: getattr(self, name) for name in ("chunk_tokens", "seconds", "debug")}
         plain |= {"settings": self.settings.to_dict(), "codes": str(codes), "limit": limit}
         return json.dumps(plain | {"data": None if self.data is None else str(self.data)})
 
 
 def measure_all(tasks: Sequence[Task]) -> tuple[Measured, ...]:
-    """Return what each task found, one after the other, on no more documents than the first.
+    """Return what each task found, one after the other, with no more documents than the first.
 
-    Each is compared with float32, where that is one of them.
+    Each is compared with float32, where that is among them.
     """
     console = Console(stderr=True, highlight=False)
-    spent = len(tasks) * tasks[0].seconds
-    console.print(f"about {spent:.0f} s, and loading; one document at the least goes in whole")
+    seconds = len(tasks) * tasks[0].seconds
+    console.print(f"about {seconds:.0f} s, and loading; at least one document is embedded whole")
     limit: int | None = None
     rows: list[Measured] = []
     codes: dict[str, Array] = {}
@@ -87,51 +86,53 @@ def _compared(row: Measured, codes: Mapping[str, Array]) -> Measured:
 
 
 def run(task: Task, codes: Path, limit: int | None, watch: Watch) -> Measured:
-    """Return what a process of its own measured; its codes are in a file then.
+    """Return what a process of its own measured; it leaves its codes in a file.
 
     Raises:
         BackendError: the process died.
         typer.Exit: it stopped at an error that it has shown.
     """
     events: dict[str, Event] = {}
-    start = perf_counter()
-    with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
-        _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    ) as process:
-        try:
-            _send(process, task.to_json(codes, limit))
-            for line in process.stdout or ():
-                event = json.loads(line) | {"at": perf_counter() - start}
-                events[event["event"]] = event
-                watch(event)
-        except BaseException:
-            process.kill()
-            raise
-    _check_code(process.returncode, task.name)
-    return _measured(events, task.name)
 
+    def keep(event: Event) -> None:
+        events[event["event"]] = event
+        watch(event)
 
-def _send(process: subprocess.Popen[str], text: str) -> None:
-    with suppress(BrokenPipeError):  # it died: its code tells
-        if process.stdin:
-            process.stdin.write(text)
-            process.stdin.close()
-
-
-def _check_code(code: int, name: str) -> None:
+    code = listen(_COMMAND, task.to_json(codes, limit), keep)
     if code > 0:
         raise typer.Exit(code)
     if code < 0:
-        message = f"the process that measured {name} was ended by signal {-code}."
-        raise BackendError(f"{message} Hint: memory may have run out; leave this dtype out.")
+        raise BackendError(
+            f"the process that measured {task.name} was ended by signal {-code}. Hint: memory may "
+            "have run out; leave this dtype out."
+        )
+    return _measured(events, task.name)
+
+
+def listen(command: Sequence[str], text: str, watch: Watch, *, folder: Path | None = None) -> int:
+    """Start a process, give it a text, watch the lines of JSON that it writes; return its exit code.
+
+    The process runs in `folder` and ends with this call, whatever ends that.
+    """
+    start = perf_counter()
+    with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
+        command, cwd=folder, stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            with suppress(BrokenPipeError), cast(TextIO, process.stdin) as stdin:  # its code tells
+                stdin.write(text)
+            for line in cast(TextIO, process.stdout):
+                watch(json.loads(line) | {"at": perf_counter() - start})
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
 
 
 def _measured(events: dict[str, Event], name: str) -> Measured:
     chosen, timed, done = (events[each] for each in ("chosen", "timed", "done"))
-    at = [events[each]["at"] for each in ("imported", "loaded", "first")]
+    started, loaded, first = (events[each]["at"] for each in ("imported", "loaded", "first"))
     waited = timed["waited"]
-    if waited is not None:
-        waited /= timed["seconds"] * done["threads"]
     return Measured(
         name=name,
         device=done["device"],
@@ -142,10 +143,10 @@ def _measured(events: dict[str, Event], name: str) -> Measured:
         tokens=timed["tokens"],
         runs=timed["runs"],
         seconds=timed["seconds"],
-        started=at[0],
-        loaded=at[1] - at[0],
-        first=at[2] - at[1],
-        waited=waited,
+        started=started,
+        loaded=loaded - started,
+        first=first - loaded,
+        waited=None if waited is None else waited / (timed["seconds"] * done["threads"]),
         memory=timed["memory"],
         device_memory=done.get("device_memory"),
         operations=done.get("operations"),

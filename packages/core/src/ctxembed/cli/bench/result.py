@@ -1,6 +1,4 @@
-"""What a run of the benchmark found: plain values for the table, for JSON and for tests."""
-
-from __future__ import annotations
+"""The result of the benchmark: plain values for the table, for JSON and for tests."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,21 +7,20 @@ from ctxembed.cli.bench.agreement import Agreement
 from ctxembed.cli.plurals import counted
 
 _BUSY = 0.5
-"""Share of the cores that others may have wanted before figures are said to suffer."""
+"""A note is given where others wanted at least this share of the cores."""
 
 _WAITED = 0.1
-"""Share of the time that threads may wait for a core before figures are said to suffer."""
+"""A note is given where threads waited for a core at least this share of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One type of arithmetic: what it was measured on, how long it took, how far it is from float32.
+    """The figures of one type of arithmetic; None stands for what could not be measured.
 
     `seconds` is the fastest of `runs`; `started`, `loaded` and `first` are the three parts of the time
     to the first vector, one after the other. `waited` is the share of that fastest run that a thread
     waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU), `operations` are
-    those of one run, `peak` in GFLOP/s, of all devices together. None stands for what could not be
-    measured.
+    those of one run, `peak` is in GFLOP/s, of all devices together.
     """
 
     name: str
@@ -47,12 +44,12 @@ class Measured:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens that the model read in a second."""
+        """Tokens that the model read per second."""
         return self.tokens / self.seconds
 
     @property
     def chunks_per_second(self) -> float:
-        """Vectors a second."""
+        """Vectors per second."""
         return self.chunks / self.seconds
 
     @property
@@ -67,7 +64,7 @@ class Measured:
 
     @property
     def share(self) -> float | None:
-        """The part that useful work has of the measured peak."""
+        """The share of useful work in the measured peak."""
         return self.speed / self.peak if self.speed is not None and self.peak else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,10 +75,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All that was measured, on what and with what; `available` counts the documents there are.
+    """Everything that was measured, and with what; `available` counts the documents there are.
 
     `settings` are those of all rows, without their dtype; `seconds` is the time that each was given.
-    `load` is that of the whole machine, so `cores` are all of its cores, whatever this process may use.
+    `load` is that of the whole machine, so `cores` are all of its cores, not only those of this process.
     """
 
     model: str
@@ -97,17 +94,18 @@ class Result:
 
     @property
     def chunk_tokens(self) -> int:
-        """The most tokens a chunk, where a document was a text: the same for all rows."""
+        """The most tokens per chunk, where a document was a text: the same for all rows."""
         return self.rows[0].chunk_tokens
 
     def notes(self) -> list[str]:
-        """Return in words what was not measured, or not on all documents, and why."""
+        """Return sentences on what was not measured, or not with all documents, and why."""
         first, *others = self.rows
         found = []
         if self.load is not None and self.load >= self.cores * _BUSY:
-            cores = counted(self.cores, "core")
-            busy = f"the machine was busy before it began, load {self.load:.1f} on {cores}"
-            found.append(f"{busy}: on a quiet one the figures are better.")
+            found.append(
+                f"the machine was busy before it began, load {self.load:.1f} on "
+                f"{counted(self.cores, 'core')}: on a quiet one the figures are better."
+            )
         found += [
             f"{each.name}: its threads waited {each.waited:.0%} of the time for a core: on a quiet "
             "machine the figures are better."
@@ -115,8 +113,10 @@ class Result:
             if each.waited is not None and each.waited >= _WAITED
         ]
         if first.documents < self.available:
-            part = f"{first.documents:,} of {self.available:,} documents were measured, in order"
-            found.append(f"{part}: --seconds decides how many fit.")
+            found.append(
+                f"{first.documents:,} of {self.available:,} documents were measured, in order: "
+                "--seconds decides how many fit."
+            )
         found += [
             f"{each.name} is slower and was measured on {each.documents:,} of these "
             f"{first.documents:,}; what agrees is counted over those."
@@ -135,21 +135,15 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        names = (
-            *("model", "backend", "data", "available", "settings", "seconds", "chunk_tokens"),
-            *("load", "cores"),
-        )
-        plain = {name: getattr(self, name) for name in names}
-        plain["rows"] = [each.to_dict() for each in self.rows]
-        return plain | {"facts": self.facts, "notes": self.notes()}
+        rows = [each.to_dict() for each in self.rows]
+        derived = {"chunk_tokens": self.chunk_tokens, "rows": rows, "notes": self.notes()}
+        return asdict(self) | derived
 
 
 def _no_share(result: Result) -> str:
     if result.backend != "torch":
-        return "the share of peak was not measured: the work inside an ONNX graph isn't known."
-    names = [each.name for each in result.rows if each.share is None]
+        return "the share of peak was not measured: the work inside an ONNX graph is not known."
     if any(each.operations is None for each in result.rows):
-        return "the share of peak was not measured: the work of this kind of model isn't known."
-    return (
-        f"the share of peak was not measured for {', '.join(names)}: no floating-point products."
-    )
+        return "the share of peak was not measured: the work of this kind of model is not known."
+    names = ", ".join(each.name for each in result.rows if each.share is None)
+    return f"the share of peak was not measured for {names}: no floating-point products."

@@ -1,10 +1,8 @@
-"""The process that measures one type of arithmetic: a task on standard input, events on standard output.
+"""The process that measures one type of arithmetic.
 
-Started by `process`; each event is a line of JSON. What it raises goes to standard error as the command
-line would show it.
+It reads a task on standard input and writes events on standard output, one line of JSON each. Its errors
+go to standard error as the command line shows them. `process` starts it.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -72,26 +70,37 @@ def run(task: dict[str, Any], tell: Tell) -> None:
 
 def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str) -> None:
     from ctxembed.cli.bench.documents import documents
-    from ctxembed.cli.bench.measuring import choose, measure
+    from ctxembed.cli.bench.measurement import choose, measure
     from ctxembed.cli.bench.peak_memory import peak_memory
     from ctxembed.splitting import splitter, usual_chunk_tokens
 
     data = None if task["data"] is None else Path(task["data"])
-    seconds = task["seconds"]
-    usual = usual_chunk_tokens(embedder.settings, embedder.backend.spec)
-    most = task["chunk_tokens"] or usual
-    found = documents(data, splitter(embedder.backend.tokenize, most))
-    found = islice(found, task["limit"])
-    chosen, estimate = choose(embedder, found, seconds=seconds, data=data)
-    size = {"documents": len(chosen.documents), "chunks": chosen.chunks, "chunk_tokens": most}
-    tell("chosen", **size, tokens=chosen.tokens, estimate=estimate)
-    timed = measure(embedder, chosen, seconds=seconds)
-    memory = peak_memory()
-    np.save(task["codes"], timed.codes)
-    of_run = {"seconds": timed.seconds, "tokens": timed.tokens, "waited": timed.waited}
-    tell("timed", **of_run, runs=timed.runs, memory=memory)
+    most = task["chunk_tokens"] or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
+    split = splitter(embedder.backend.tokenize, most)
+    found = documents(data, lambda text: [piece.chunk.text for piece in split(text)])
+    sample, estimate = choose(
+        embedder, islice(found, task["limit"]), seconds=task["seconds"], data=data
+    )
+    tell(
+        "chosen",
+        documents=len(sample.documents),
+        chunks=sample.chunks,
+        chunk_tokens=most,
+        tokens=sample.tokens,
+        estimate=estimate,
+    )
+    run = measure(embedder, sample, seconds=task["seconds"])
+    tell(
+        "timed",
+        seconds=run.seconds,
+        tokens=run.tokens,
+        waited=run.waited,
+        runs=run.runs,
+        memory=peak_memory(),
+    )
+    np.save(task["codes"], run.codes)
     if backend == "torch":
-        _torch(embedder, chosen.lengths, tell)
+        _torch(embedder, sample.lengths, tell)
     else:
         device = getattr(embedder.backend, "device", "cpu")
         tell("done", threads=allowed().number, device=device)
@@ -104,12 +113,10 @@ def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
     devices = [str(model.device) for model in models]
     memory = [products.device_memory(model.device) for model in models]
     threads = limit_torch_threads()
-    work = products.work_of(models[0])
-    dtype = embedder.settings.dtype
-    peak = None
+    work, dtype, peak = products.work_of(models[0]), embedder.settings.dtype, None
     if work and products.has_peak(dtype):
         tell("products")
-        # the models are alike, and work on all devices at once
+        # the models are equal, and work on all devices at the same time
         peak = products.peak(work.products, dtype, devices[0]) * len(models)
     tell(
         "done",

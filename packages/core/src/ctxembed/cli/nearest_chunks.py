@@ -1,6 +1,8 @@
-"""The nearest rows to a query vector, over any number of batches."""
+"""The chunks nearest to one query vector, over any number of batches of rows.
 
-from __future__ import annotations
+Only the hits found so far are held. Many queries against vectors in memory are ranked in
+`evaluation.ranking`.
+"""
 
 import heapq
 import math
@@ -11,12 +13,15 @@ import numpy as np
 
 from ctxembed.documents import is_blank
 from ctxembed.encoding import Array, Encoding
-from ctxembed.files.stored_vectors import Rows
+from ctxembed.files.parquet import Rows
+
+BITS: tuple[Encoding, ...] = ("binary", "ubinary")
+"""Encodings that are compared by the Hamming distance; the others by the cosine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk and its score: cosine, or differing bits (where less is nearer)."""
+    """A chunk and its score: the cosine, or the number of differing bits (less is nearer)."""
 
     score: float
     id: str
@@ -26,8 +31,7 @@ class Hit:
 
 def cosines(query: Array, rows: Array) -> Array:
     """Return the cosine of each row with the query; NaN where either has no length."""
-    floats = rows.astype(np.float32)
-    target = query.astype(np.float32)
+    floats, target = rows.astype(np.float32), query.astype(np.float32)
     lengths = np.linalg.norm(floats, axis=1) * np.linalg.norm(target)
     with np.errstate(invalid="ignore"):
         found: Array = (floats @ target) / lengths
@@ -45,22 +49,20 @@ def differing_bits(query: Array, rows: Array, encoding: Encoding) -> Array:
 def nearest(query: Array, batches: Iterable[Rows], encoding: Encoding, k: int) -> list[Hit]:
     """Return the `k` nearest chunks, nearest first; of equal ones the earlier first.
 
-    A zero row stands for a chunk that the model never saw: it is nobody's neighbour. Packed bits
-    can't tell it from a vector, which is why `ctxembed embed` writes none there.
+    A zero row stands for a chunk that the model never saw: it is never a hit. Packed bits cannot
+    tell it from a vector, which is why `ctxembed embed` writes none there.
     """
-    bits = encoding in ("binary", "ubinary")
-    sign = -1 if bits else 1
-    scored = _scored(query, batches, encoding, bits=bits)
-    return heapq.nsmallest(k, scored, key=lambda hit: -sign * hit.score)
+    sign = 1 if encoding in BITS else -1
+    return heapq.nsmallest(k, _scored(query, batches, encoding), key=lambda hit: sign * hit.score)
 
 
-def _scored(
-    query: Array, batches: Iterable[Rows], encoding: Encoding, *, bits: bool
-) -> Iterator[Hit]:
+def _scored(query: Array, batches: Iterable[Rows], encoding: Encoding) -> Iterator[Hit]:
     for rows in batches:
-        vectors = rows.vectors
-        scores = differing_bits(query, vectors, encoding) if bits else cosines(query, vectors)
-        seen: Array = np.logical_or(vectors.any(axis=1), encoding == "ubinary")
+        if encoding in BITS:
+            scores = differing_bits(query, rows.vectors, encoding)
+        else:
+            scores = cosines(query, rows.vectors)
+        seen = np.logical_or(rows.vectors.any(axis=1), encoding == "ubinary")
         found = zip(
             scores.tolist(), seen.tolist(), rows.ids, rows.indexes, rows.texts, strict=True
         )

