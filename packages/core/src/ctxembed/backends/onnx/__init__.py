@@ -15,8 +15,10 @@ from ctxembed.backends.config import (
     with_prompts,
 )
 from ctxembed.backends.hub import find_directory
-from ctxembed.backends.onnx.backend import Loaded, OnnxBackend
-from ctxembed.backends.onnx.session import TokenSession, pick_gpu
+from ctxembed.backends.onnx.backend import OnnxBackend
+from ctxembed.backends.onnx.device import pick_gpu
+from ctxembed.backends.onnx.model import Loaded
+from ctxembed.backends.onnx.session import TokenSession
 from ctxembed.backends.onnx.weights import (
     HUB_FILES,
     VOCABULARY,
@@ -24,7 +26,7 @@ from ctxembed.backends.onnx.weights import (
     embedded_weights,
     find_graph,
 )
-from ctxembed.backends.padding import probe_windows
+from ctxembed.backends.padding_check import probe_windows
 from ctxembed.backends.sharing import share
 from ctxembed.backends.tokenizer import bert_tokenizer, from_tokenizer, load_tokenizer
 from ctxembed.batches import Limits

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from ctxembed.backends.onnx.session import TokenSession
-from ctxembed.backends.sharing import ModelQueue
-from ctxembed.backends.tokenizer import ChunkTokenizer, Span, window_ids
+from ctxembed.backends.onnx.model import Loaded
+from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Floats, Form, quantize_tanh, to_binary
 from ctxembed.errors import BackendError, NonFiniteError, ResponseError
 from ctxembed.models import ModelSpec
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A model in memory; it leaves with the last backend that holds it."""
-
-    tokenizer: ChunkTokenizer
-    session: TokenSession
-    queue: ModelQueue = field(default_factory=ModelQueue)
 
 
 class OnnxBackend:

@@ -19,9 +19,10 @@ import numpy as np
 import onnxruntime as ort
 
 from ctxembed.backends import threads
-from ctxembed.backends.padding import ignores_padding
+from ctxembed.backends.onnx.device import CUDA
+from ctxembed.backends.padding_check import ignores_padding
 from ctxembed.encoding import Array, Floats
-from ctxembed.errors import BackendError, ConfigurationError, ModelLoadError, ResponseError
+from ctxembed.errors import BackendError, ModelLoadError, ResponseError
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _OUTPUT = "last_hidden_state"
@@ -31,32 +32,7 @@ _KINDS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 # Names of operators that measure a whole tensor to choose a scale for its activations.
 _DYNAMIC = (b"DynamicQuantize", b"MatMulInteger", b"ConvInteger", b"QAttention", b"QLinear")
 
-_CUDA = "CUDAExecutionProvider"
 _FATAL = 4
-
-
-def pick_gpu(device: str | None) -> int | None:
-    """Return the number of the CUDA device to try, None for the CPU.
-
-    Raises:
-        ConfigurationError: no such kind of device, or a runtime built without it.
-    """
-    has_cuda = _CUDA in ort.get_available_providers()
-    if device is None:
-        return 0 if has_cuda else None
-    name, _, number = device.partition(":")
-    if name == "cpu":
-        return None
-    if name != "cuda" or (number and not number.isdecimal()):
-        message = f'the onnx backend runs on "cpu" or "cuda", not {device!r}.'
-        raise ConfigurationError(message)
-    if not has_cuda:
-        message = (
-            f"device is {device!r} and this ONNX Runtime has no CUDA. "
-            'Hint: python -m pip install onnxruntime-gpu, or device="cpu".'
-        )
-        raise ConfigurationError(message)
-    return int(number or 0)
 
 
 class TokenSession:
@@ -145,7 +121,7 @@ class TokenSession:
     def _load(self) -> Any:  # noqa: ANN401 - the runtime ships no types
         providers: list[Any] = ["CPUExecutionProvider"]
         if self.gpu is not None:
-            providers.insert(0, (_CUDA, {"device_id": self.gpu}))
+            providers.insert(0, (CUDA, {"device_id": self.gpu}))
         try:
             session = ort.InferenceSession(str(self._graph), _options(), providers=providers)
         except Exception as error:  # the runtime's own classes have no common base
@@ -154,7 +130,7 @@ class TokenSession:
                 "and its .onnx_data file beside it where it has one."
             )
             raise ModelLoadError(message) from error
-        if _CUDA not in session.get_providers():  # without its libraries the runtime drops it
+        if CUDA not in session.get_providers():  # without its libraries the runtime drops it
             self.gpu = None
         return session
 

@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from ctxembed.backends.padding import ignores_padding, probe_windows
+from ctxembed.backends.padding_check import ignores_padding, probe_windows
 from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
 from ctxembed.backends.torch.weights import find_weights
