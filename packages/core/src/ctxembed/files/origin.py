@@ -62,8 +62,7 @@ class Origin:
                 "doesn't say which model made it: not from `ctxembed embed`."
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
-            message = (
+            raise InputError(
                 f"names settings that this version doesn't know. It is from ctxembed {version}, "
                 f"this is {VERSION}: install that version, or embed again."
-            )
-            raise InputError(message) from error
+            ) from error

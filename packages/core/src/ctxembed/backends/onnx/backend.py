@@ -1,7 +1,5 @@
 """`OnnxBackend`: windows to rows through one loaded graph, pooled in numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,8 +67,7 @@ def _rows(loaded: Loaded, batch: Batch, width: int) -> list[Array]:
 def _means(states: Floats, spans: Sequence[Span], width: int) -> Floats:
     """Return the mean of the states of each span, shape (spans, width)."""
     if states.shape[1] != width:
-        message = f"states should have {width} dimensions and have {states.shape[1]}."
-        raise ResponseError(message)
+        raise ResponseError(f"states should have {width} dimensions and have {states.shape[1]}.")
     with np.errstate(all="ignore"):  # what isn't finite is looked for below
         means = np.stack([states[start:stop].sum(axis=0) for start, stop in spans])
         means /= np.array([[max(1, stop - start)] for start, stop in spans], np.float32)

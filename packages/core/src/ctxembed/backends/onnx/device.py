@@ -21,12 +21,10 @@ def pick_gpu(device: str | None) -> int | None:
     if name == "cpu":
         return None
     if name != "cuda" or (number and not number.isdecimal()):
-        message = f'the onnx backend runs on "cpu" or "cuda", not {device!r}.'
-        raise ConfigurationError(message)
+        raise ConfigurationError(f'the onnx backend runs on "cpu" or "cuda", not {device!r}.')
     if not has_cuda:
-        message = (
+        raise ConfigurationError(
             f"device is {device!r} and this ONNX Runtime has no CUDA. "
             'Hint: python -m pip install onnxruntime-gpu, or device="cpu".'
         )
-        raise ConfigurationError(message)
     return int(number or 0)

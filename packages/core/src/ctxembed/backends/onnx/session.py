@@ -82,12 +82,11 @@ class TokenSession:
         try:
             self._run(probe[:1])
         except (BackendError, ResponseError) as error:
-            message = (
+            raise ModelLoadError(
                 f"{self._graph} can't run on a few tokens: {error} Hint: the tokenizer may not go "
                 "with the graph, or it was exported for one length only; export it with a changing "
                 "number of tokens."
-            )
-            raise ModelLoadError(message) from error
+            ) from error
         try:
             return ignores_padding(self._run, probe)
         except (BackendError, ResponseError):  # exported for one window a call
@@ -101,18 +100,16 @@ class TokenSession:
         try:
             (states,) = self._session.run([self._output], feed)
         except Exception as error:  # the runtime's own classes have no common base
-            message = (
+            raise BackendError(
                 f"ONNX Runtime failed on {len(windows)} windows of up to {max(lengths)} tokens "
                 f"({type(error).__name__}). Hint: a smaller batch_tokens or window_tokens takes "
                 "less memory."
-            )
-            raise BackendError(message) from error
+            ) from error
         if states.ndim != _STATES_AXES or states.shape[:2] != (len(windows), max(lengths)):
-            message = (
+            raise ResponseError(
                 f"{self._graph} should give a state for each of {len(windows)} x {max(lengths)} "
                 f"tokens and gave shape {states.shape}."
             )
-            raise ResponseError(message)
         return [
             row[:length].astype(np.float32, copy=False)
             for row, length in zip(states, lengths, strict=True)
@@ -125,11 +122,10 @@ class TokenSession:
         try:
             session = ort.InferenceSession(str(self._graph), _options(), providers=providers)
         except Exception as error:  # the runtime's own classes have no common base
-            message = (
+            raise ModelLoadError(
                 f"{self._graph} can't be loaded ({type(error).__name__}). Hint: fetch it again, "
                 "and its .onnx_data file beside it where it has one."
-            )
-            raise ModelLoadError(message) from error
+            ) from error
         if CUDA not in session.get_providers():  # without its libraries the runtime drops it
             self.gpu = None
         return session
@@ -161,11 +157,10 @@ def _declared_inputs(session: Any, graph: Path) -> dict[str, Any]:  # noqa: ANN4
     inputs = {each.name: _KINDS.get(each.type) for each in session.get_inputs()}
     strange = [name for name, kind in inputs.items() if name not in _INPUTS or kind is None]
     if strange or "input_ids" not in inputs:
-        message = (
+        raise ModelLoadError(
             f"{graph} takes {', '.join(inputs)}: an encoder takes input_ids and some of "
             f"{', '.join(_INPUTS[1:])}, whole numbers. Hint: export it as a feature extractor."
         )
-        raise ModelLoadError(message)
     return inputs
 
 
@@ -177,11 +172,10 @@ def _states_output(session: Any, graph: Path) -> str:  # noqa: ANN401
         return _OUTPUT
     if len(with_states) == 1:
         return with_states[0]
-    message = (
+    raise ModelLoadError(
         f"{graph} gives {', '.join(outputs)}, and none of them is known to be the state of every "
         f"token. Hint: export it with the output {_OUTPUT}; pooled vectors alone have no chunks."
     )
-    raise ModelLoadError(message)
 
 
 def _feed(

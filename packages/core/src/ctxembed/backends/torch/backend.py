@@ -1,7 +1,5 @@
 """`TorchBackend`: windows to rows through one loaded model, or the same on several devices."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

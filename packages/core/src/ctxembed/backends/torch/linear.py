@@ -6,8 +6,6 @@ equal results, then for time. Whichever loses, the vectors are the same but for 
 8-bit numbers, which are chosen by name only, are in `quantized`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter

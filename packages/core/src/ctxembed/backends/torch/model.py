@@ -1,7 +1,5 @@
 """One loaded model: tokenizer, weights and the queue that leads to them, shared by all who ask."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -5,8 +5,6 @@ products and attention are in the type of the weights. On a CPU tokens go throug
 a few hundred at a time, so that what a layer does to them finds them in the processor's cache.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

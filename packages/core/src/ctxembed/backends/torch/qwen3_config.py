@@ -1,7 +1,5 @@
 """`Qwen3Config`: the sizes of a Qwen3 checkpoint, from `config.json`; the rest is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,8 +112,7 @@ def _rope_theta(config: Mapping[str, Any]) -> float:
     told = dict(config.get("rope_scaling") or {}) | dict(config.get("rope_parameters") or {})
     kind = told.get("rope_type", told.get("type", "default"))
     if kind != "default":
-        message = (
+        raise ModelLoadError(
             f"config.json asks for rotary positions of type {kind!r}; only 'default' is known."
         )
-        raise ModelLoadError(message)
     return float(told.get("rope_theta") or config.get("rope_theta") or _ROPE_THETA)

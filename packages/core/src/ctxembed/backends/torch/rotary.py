@@ -4,8 +4,6 @@ A head's numbers stand in pairs (i, i + head_dim/2) in the checkpoint. `pair_dim
 together, in the query and key weights alike; scores are sums over pairs, in whatever order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
