@@ -56,6 +56,7 @@ class Assembly:
         self._recipe = recipe
         self._bytes_per_row = recipe.width * (4 if recipe.form == "pooled" or recipe.unit else 1)
         self._documents: dict[int, PlannedDocument] = {}
+        self._sizes: dict[int, int] = {}
         self._rows: dict[int, dict[int, Outcome]] = {}
         self._finished: dict[int, Outcome] = {}
         self._next = 0
@@ -63,8 +64,13 @@ class Assembly:
     def add(self, documents: Sequence[PlannedDocument]) -> None:
         """Take the next documents, in order."""
         for document in documents:
+            tokens = sum(window.tokens for window in document.windows)
+            each = self._bytes_per_row + _BYTES_PER_CHUNK
+            size = self._sizes[document.number] = (
+                tokens * _BYTES_PER_TOKEN + document.chunks * each
+            )
+            self.held += size
             self.added += 1
-            self.held += self._size(document)
             self._documents[document.number] = document
             self._rows[document.number] = {}
             if not document.windows:
@@ -81,7 +87,8 @@ class Assembly:
     def ready(self) -> Iterator[Outcome]:
         """Give out the documents whose turn it is, as far as they are complete."""
         while self._next in self._finished:
-            self.held -= self._size(self._documents.pop(self._next))
+            del self._documents[self._next]
+            self.held -= self._sizes.pop(self._next)
             yield self._finished.pop(self._next)
             self._next += 1
 
@@ -93,11 +100,6 @@ class Assembly:
         if isinstance(outcome, EmbedError):
             known = document.number if self.failed is None else self.failed
             self.failed = min(known, document.number)
-
-    def _size(self, document: PlannedDocument) -> int:
-        tokens = sum(window.tokens for window in document.windows)
-        each = self._bytes_per_row + _BYTES_PER_CHUNK
-        return tokens * _BYTES_PER_TOKEN + document.chunks * each
 
 
 def assemble(document: PlannedDocument, rows: Sequence[Outcome], recipe: Recipe) -> Outcome:

@@ -153,14 +153,10 @@ class Runner:
         try:
             return self._counted(batch, self._backend.embed(batch), recipe)
         except EmbedError as error:
-            parts = halves(batch.windows, error)
+            parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [
-            row
-            for windows in parts
-            for row in self._embed(replace(batch, windows=tuple(windows)), recipe)
-        ]
+        return [row for part in parts for row in self._embed(part, recipe)]
 
     async def _aembed(
         self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
@@ -170,14 +166,10 @@ class Runner:
                 rows = await self._backend.aembed(batch)
             return self._counted(batch, rows, recipe)
         except EmbedError as error:
-            parts = halves(batch.windows, error)
+            parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [
-            row
-            for windows in parts
-            for row in await self._aembed(replace(batch, windows=tuple(windows)), recipe, gate)
-        ]
+        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
 
     def _counted(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Outcome]:
         check_rows(batch, rows, recipe)
@@ -235,6 +227,11 @@ def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
     if not middle or not isinstance(error, OF_ONE_DOCUMENT):
         return ()
     return parts[:middle], parts[middle:]
+
+
+def _parts(batch: Batch, error: EmbedError) -> list[Batch]:
+    """Return what to try again of a batch that failed: its halves, or nothing."""
+    return [replace(batch, windows=tuple(half)) for half in halves(batch.windows, error)]
 
 
 def array_of(outcome: Outcome) -> Array:

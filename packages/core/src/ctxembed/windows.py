@@ -149,9 +149,15 @@ def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) 
     whose shares add up to 1.
     """
     weight = layout.context_weight
+    found = spans(
+        [chunk.count for chunk in chunks],
+        window_tokens=layout.window_tokens,
+        overlap_tokens=layout.overlap_tokens,
+        separator_tokens=layout.separator_tokens,
+    )
     planned = [
         _contextual(number, span, chunks, layout)
-        for span in (spans_of(chunks, layout) if weight > 0 else [])
+        for span in (found if weight > 0 else [])
         if span.stop - span.start > 1
     ]
     seen = {chunk for window in planned for chunk in window.keep}
@@ -159,16 +165,6 @@ def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) 
         if weight < 1 or index not in seen:
             planned.extend(_independent(number, index, chunk, layout))
     return planned
-
-
-def spans_of(chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Span]:
-    """Return the spans of tokenised chunks under a layout."""
-    return spans(
-        [chunk.count for chunk in chunks],
-        window_tokens=layout.window_tokens,
-        overlap_tokens=layout.overlap_tokens,
-        separator_tokens=layout.separator_tokens,
-    )
 
 
 def _contextual(number: int, span: Span, real: Sequence[TokenizedChunk], layout: Layout) -> Window:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import Unigram, WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -59,17 +59,14 @@ class ChunkTokenizer:
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids: nothing added, nothing cut, each on its own."""
         encodings = self.tokenizer.encode_batch_fast(list(chunks), add_special_tokens=False)
-        return [
-            TokenizedChunk(chunk, len(ids), array("i", ids))
-            for chunk, ids in zip(chunks, map(self._plain, encodings), strict=True)
-        ]
-
-    def _plain(self, encoding: Encoding) -> list[int]:
-        ids: list[int] = encoding.ids
-        if self.reserved.isdisjoint(ids):
-            return ids
-        plain = (self.unknown if each in self.reserved else each for each in ids)
-        return [each for each in plain if each is not None]
+        tokenized = []
+        for chunk, encoding in zip(chunks, encodings, strict=True):
+            ids: list[int] = encoding.ids
+            if not self.reserved.isdisjoint(ids):
+                plain = (self.unknown if each in self.reserved else each for each in ids)
+                ids = [each for each in plain if each is not None]
+            tokenized.append(TokenizedChunk(chunk, len(ids), array("i", ids)))
+        return tokenized
 
 
 def window_ids(
