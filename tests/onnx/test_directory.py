@@ -504,6 +504,7 @@ def pretend_cuda(monkeypatch, *, starts):
         SessionOptions=onnxruntime.SessionOptions,
     )
     monkeypatch.setattr(session, "ort", runtime)
+    monkeypatch.setattr(onnx_device, "ort", runtime)
 
 
 def test_a_gpu_that_starts_is_told_and_takes_large_batches(directory, monkeypatch):

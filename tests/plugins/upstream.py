@@ -101,7 +101,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         api = self.api
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        size = int(self.headers["content-length"])
+        content = self.rfile.read(size)
+        if len(content) < size:  # the client gave up in the middle of its request
+            self.close_connection = True
+            return
+        body = json.loads(content)
         with api.lock:
             api.requests.append((time.monotonic(), self.path, body))
             api.headers.append(dict(self.headers.items()))
