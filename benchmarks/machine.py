@@ -1,4 +1,4 @@
-"""The machine and the versions that a table was measured with: what `ctxembed bench` tells of them."""
+"""The machine and the versions that a table was measured with."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """Measurements in processes of their own, so that none has another's memory, threads or caches.
 
-An environment of another engine need not have this project: its source is on the path of each process,
-and what is imported of it there needs numpy only.
+The environment of another engine does not have this project: its source is on the path of each
+process, and what is imported of it there needs numpy only.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The fastest matrix product that this machine gives: `python -m engines.peak DTYPE THREADS`.
 
-At the shapes of the 0.6B model's layers, by the libraries that `ctxembed bench` measures; whole numbers
-by PyTorch's own product. Prints GFLOP/s.
+At the shapes of the 0.6B model's layers, by the libraries that `ctxembed bench` measures; int8 by
+PyTorch's own product. Prints GFLOP/s.
 """
 
 import json

@@ -43,9 +43,9 @@ def serve(
 ) -> None:
     """Serve the embeddings API from local weights, to any client of the hosted API.
 
-    The server listens at once and is ready (`GET /ready`) when the weights are loaded. After SIGTERM
-    or Ctrl-C it accepts no more requests and finishes those that it has, for at most one minute. A
-    second Ctrl-C stops it at once.
+    The server listens at once and is ready (`GET /ready`) when the weights are loaded. After
+    SIGTERM or Ctrl-C it accepts no more requests and finishes those that it has, for at most one
+    minute. A second Ctrl-C stops it at once.
 
     A pplx-embed checkpoint is served under its own model ids, any other model under all four
     official ones. `GET /v1/models` lists them.

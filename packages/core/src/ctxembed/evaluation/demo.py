@@ -64,5 +64,5 @@ def _check_chunk_tokens(chunk_tokens: int, embedder: Embedder) -> None:
     limit = layout_for(embedder.settings, spec).max_tokens
     if chunk_tokens > limit:
         raise ConfigurationError(
-            f"chunk_tokens is {chunk_tokens} and {spec.name} reads {limit} at the most."
+            f"chunk_tokens is {chunk_tokens} and {spec.name} reads at most {limit}."
         )
