@@ -18,6 +18,7 @@ import onnxruntime
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ctxembed.backends import open_backend
+from ctxembed.backends.onnx import device as onnx_device
 from ctxembed.backends.onnx import session
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import quantize_tanh
@@ -474,8 +475,13 @@ def test_a_hub_id_that_cannot_be_fetched_is_answered_with_what_to_do(monkeypatch
 
 def test_a_gpu_is_taken_where_the_runtime_has_one(monkeypatch):
     runtime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider", "CPU"])
-    monkeypatch.setattr(session, "ort", runtime)
-    assert [session.pick_gpu(name) for name in (None, "cuda", "cuda:2", "cpu")] == [0, 0, 2, None]
+    monkeypatch.setattr(onnx_device, "ort", runtime)
+    assert [onnx_device.pick_gpu(name) for name in (None, "cuda", "cuda:2", "cpu")] == [
+        0,
+        0,
+        2,
+        None,
+    ]
 
 
 def pretend_cuda(monkeypatch, *, starts):

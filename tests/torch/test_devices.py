@@ -13,7 +13,7 @@ from ctxembed import Embedder, Settings
 from ctxembed.backends.torch import load
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices
-from ctxembed.backends.torch.model import Loaded, Room
+from ctxembed.backends.torch.model import Loaded, MemoryLimit
 from ctxembed.errors import BackendError, ConfigurationError, DeviceMemoryError
 
 
@@ -36,7 +36,7 @@ def with_room_for(tokens: int, checkpoint: Path) -> tuple[Embedder, Small]:
     backend = load(Settings(model=str(checkpoint), batch_tokens=4000))
     (loaded,) = backend._loaded
     small = Small(loaded.model, tokens)
-    own = replace(loaded, model=small, room=Room())
+    own = replace(loaded, model=small, memory=MemoryLimit())
     return Embedder(TorchBackend([own], backend.spec, backend.limits)), small
 
 
@@ -117,7 +117,7 @@ def test_what_one_of_several_devices_has_no_room_for_goes_to_another(pplx_checkp
     documents = [["A river flows. " * 30], ["Short."], ["A bridge stands. " * 30]]
     expected = Embedder(backend).embed_documents(documents)
     both = [
-        Loaded(loaded.tokenizer, Small(loaded.model, fits), type(loaded.queue)(), Room())
+        Loaded(loaded.tokenizer, Small(loaded.model, fits), type(loaded.queue)(), MemoryLimit())
         for fits in (50, 700)
     ]
     limits = replace(backend.limits, concurrency=2)

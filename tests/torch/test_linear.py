@@ -10,7 +10,7 @@ from onednn import ONEDNN_DTYPES, needs_onednn
 from ctxembed import Embedder
 from ctxembed.backends import sharing as queue
 from ctxembed.backends.torch import attention, linear
-from ctxembed.backends.torch.linear import choose, make_gated, make_linear, product
+from ctxembed.backends.torch.linear import choose, make_gate_up, make_linear, product
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_both_kinds_of_gated_layer_give_the_same(dtype: torch.dtype):
     )
 
     for kind in ("torch", "onednn"):
-        found = make_gated(gate, up, kind)(rows)
+        found = make_gate_up(gate, up, kind)(rows)
         assert found.dtype == dtype
         error = (found.double() - expected).abs().max() / expected.abs().max()
         assert error < (1e-6 if dtype == torch.float32 else 1e-2)

@@ -11,7 +11,7 @@ from ctxembed import Embedder, Settings
 from ctxembed.backends import Backend
 from ctxembed.backends.torch import load
 from ctxembed.backends.torch.device import pick_dtype
-from ctxembed.backends.torch.linear import choose, make_gated, make_linear
+from ctxembed.backends.torch.linear import choose, make_gate_up, make_linear
 from ctxembed.errors import ConfigurationError
 from ctxembed.testing import BackendContract
 
@@ -47,7 +47,7 @@ def test_products_are_near_exact_ones(shape: tuple, bias: bool):  # noqa: FBT001
 def test_gated_layers_are_near_exact_ones():
     random = torch.Generator().manual_seed(0)
     gate, up, rows = (torch.randn(96, 64, generator=random) for _ in range(3))
-    exact, found = (make_gated(gate, up, kind)(rows) for kind in ("torch", "int8"))
+    exact, found = (make_gate_up(gate, up, kind)(rows) for kind in ("torch", "int8"))
 
     assert 0 < (found - exact).norm() / exact.norm() < 0.03
 

@@ -3,8 +3,6 @@
 What the model gave is checked here before anything is made of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 

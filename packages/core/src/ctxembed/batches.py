@@ -3,8 +3,6 @@
 No order is ever changed: a window remembers its document, so batches may be run in any order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

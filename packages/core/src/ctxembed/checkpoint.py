@@ -3,8 +3,6 @@
 Nothing is loaded. Headers and samples are read, at most a few hundred kilobytes per file.
 """
 
-from __future__ import annotations
-
 import struct
 from hashlib import blake2b
 from pathlib import Path

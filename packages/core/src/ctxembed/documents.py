@@ -4,8 +4,6 @@ Positions are the identity of a chunk. Equal texts, equal keys and repeated chun
 Where a chunk begins and ends is left to the caller.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b

@@ -4,8 +4,6 @@ What the model reads of a document is planned in `planning`, batches are run in 
 become documents in `assembly`. Nothing here knows a model or a framework.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import (
     AsyncGenerator,

@@ -6,8 +6,6 @@ are merged and mixed is decided in `assembly`; base64 is left to the API client 
 Order of operations: mix, truncate, quantise, normalise.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

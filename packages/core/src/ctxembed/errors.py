@@ -24,8 +24,6 @@ exists. Where a whole batch failed and no single document is known to be the cau
 ends the range. No message holds the text of a document or an API key.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

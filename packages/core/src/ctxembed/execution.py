@@ -5,8 +5,6 @@ batch holds up no other: documents behind it are read, embedded and kept until a
 them wait. What is planned is in `planning`, how rows become documents in `assembly`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import (

@@ -4,8 +4,6 @@ The thread that held it does not exist in the child. What it guards must be whol
 counter or a reference.
 """
 
-from __future__ import annotations
-
 import os
 from threading import Lock
 from weakref import WeakSet

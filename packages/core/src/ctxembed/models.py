@@ -5,8 +5,6 @@ Where the figures come from: the model cards and the API reference of the pplx-e
 the measurements in `docs/concepts.md` for models that were not trained for context.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -3,8 +3,6 @@
 How windows are run, one batch after the other or many at once, is left to `execution`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

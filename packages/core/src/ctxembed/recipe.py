@@ -1,7 +1,5 @@
 """What settings and a model decide together, once for all calls: `Recipe`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from ctxembed.backends import Backend

@@ -4,8 +4,6 @@
 Nothing here knows a model. A window remembers its document and its chunks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A backend turns a batch of windows into rows. Which windows, in which order, and
 rows is the embedder's business. Heavy libraries are imported in the modules behind the door only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import fields

@@ -4,8 +4,6 @@ Both local backends read it here, so that the same checkpoint means the same in 
 tokenizers are not touched.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,10 +49,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     path = directory / "config.json"
     values = read_json(path)
     if not isinstance(values, dict):
-        message = (
+        raise ModelLoadError(
             f"{directory} has no config.json. Hint: copy it from where the weights come from."
         )
-        raise ModelLoadError(message)
     return values
 
 
@@ -79,10 +76,9 @@ def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> Mod
     width = _number(config, _WIDTHS)
     if width is None:
         names = ", ".join(_WIDTHS)
-        message = (
+        raise ModelLoadError(
             f"{name}: config.json tells no width ({names}). Hint: fetch the checkpoint again."
         )
-        raise ModelLoadError(message)
     tokens = (_number(config, _POSITIONS) or _POSITIONS_UNTOLD) - specials
     tokens -= first_position(config)
     if is_pplx(config):
@@ -126,11 +122,10 @@ def check_pooling(directory: Path, pooling: Pooling) -> None:
     modules = _modules(directory)
     other = next((kind for kind, _ in modules if kind not in _PARTS), None)
     if other is not None:
-        message = (
+        raise ConfigurationError(
             f"{directory} has another layer ({other}) beside the model and its pooling, which no "
             "backend here applies. Hint: take a model without."
         )
-        raise ConfigurationError(message)
     if pooling == "mean":
         return
     prompts = _prompts(directory)
@@ -138,11 +133,10 @@ def check_pooling(directory: Path, pooling: Pooling) -> None:
     reasons = (_objection(module, prompted=prompted) for module in modules)
     reason = next((why for why in reasons if why), None)
     if reason is not None:
-        message = (
+        raise ConfigurationError(
             f"{directory} {reason}: means over a chunk's tokens are not what it was trained for. "
             'Hint: take a mean-pooled model, or insist with pooling="mean".'
         )
-        raise ConfigurationError(message)
 
 
 def with_prompts(spec: ModelSpec, directory: Path) -> ModelSpec:
@@ -179,8 +173,9 @@ def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     if listed is None:
         listed = [{"type": "Pooling", "path": "1_Pooling"}]
     if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
-        message = f"{path} is not a list of a model's parts. Hint: fetch the file again."
-        raise ModelLoadError(message)
+        raise ModelLoadError(
+            f"{path} is not a list of a model's parts. Hint: fetch the file again."
+        )
     config = read_json(directory / "config.json")
     pplx = isinstance(config, dict) and is_pplx(config)
     found = []
@@ -222,5 +217,6 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - what JSON holds is for the c
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"{path} is not JSON that can be read. Hint: fetch the file again."
-        raise ModelLoadError(message) from error
+        raise ModelLoadError(
+            f"{path} is not JSON that can be read. Hint: fetch the file again."
+        ) from error

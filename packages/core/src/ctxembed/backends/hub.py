@@ -1,7 +1,5 @@
 """Where a model's files are: a directory as it is, or fetched from the Hugging Face hub."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,19 +22,17 @@ def find_directory(settings: Settings, files: Sequence[str]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        message = (
+        raise MissingDependencyError(
             f"{settings.model!r} is no directory here, and fetching it needs huggingface_hub. "
             "Hint: download it and pass the directory, or run: "
             "python -m pip install huggingface_hub"
-        )
-        raise MissingDependencyError(message) from error
+        ) from error
     name = settings.model if settings.spec is None else settings.spec.name
     try:
         return Path(snapshot_download(name, revision=settings.revision, allow_patterns=[*files]))
     except Exception as error:  # network, permissions, disk, names: the hub has no common base
-        message = (
+        raise ModelLoadError(
             f"{settings.model!r} is no directory here and could not be fetched from the Hugging "
             f"Face hub ({type(error).__name__}).{meant(settings)} Hint: check the name (in the table: "
             f"{known_models()}), or download it and pass the directory."
-        )
-        raise ModelLoadError(message) from error
+        ) from error

@@ -4,8 +4,6 @@
 already. What the model is, and what becomes of errors, is the backends' business.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable, Hashable

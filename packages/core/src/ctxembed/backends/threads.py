@@ -5,8 +5,6 @@ worth of time sixty-four threads wait for each other. Linux tells quota and affi
 cores count.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

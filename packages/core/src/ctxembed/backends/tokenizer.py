@@ -115,16 +115,16 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
-            message = f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
-            raise ModelLoadError(message) from error
+            raise ModelLoadError(
+                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
+            ) from error
     elif (directory / "vocab.txt").is_file():
         tokenizer = bert_tokenizer(directory / "vocab.txt", **_bert_options(directory))
     else:
-        message = (
+        raise ModelLoadError(
             f"{directory} has no tokenizer.json. Hint: copy it from the weights' own source, or "
             "make it with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`."
         )
-        raise ModelLoadError(message)
     return from_tokenizer(tokenizer, separator, names)
 
 
@@ -141,8 +141,9 @@ def bert_tokenizer(
         ids = {word: number for number, word in enumerate(words)}
         specials = [(name, ids[name]) for name in _BERT_SPECIALS]
     except (OSError, UnicodeDecodeError, KeyError) as error:
-        message = f"{vocabulary} is not the vocabulary of a BERT model. Hint: fetch it again."
-        raise ModelLoadError(message) from error
+        raise ModelLoadError(
+            f"{vocabulary} is not the vocabulary of a BERT model. Hint: fetch it again."
+        ) from error
     tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))  # noqa: S106 - no password
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name, _ in specials])
     tokenizer.normalizer = BertNormalizer(
@@ -179,11 +180,10 @@ def from_tokenizer(
         between = tokenizer.token_to_id(names["eos_token"])
     if between is None:
         what = "no separator token" if wanted is None else f"no token {wanted!r}"
-        message = (
+        raise ModelLoadError(
             f"the tokenizer has {what} to put between chunks. Hint: name one as sep_token in "
             "special_tokens_map.json, or take a model whose tokenizer has one."
         )
-        raise ModelLoadError(message)
     pad = tokenizer.token_to_id(names["pad_token"]) if "pad_token" in names else None
     if pad is None:
         pad = padding["pad_id"] if padding else between
@@ -218,10 +218,12 @@ def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if len(starts) == 1:  # a probe may be the opening itself
             return tuple(whole[: starts[0]]), tuple(whole[starts[0] + size :])
     if not tried:
-        message = "the tokenizer gives no token for any text tried. Hint: fetch its file again."
-        raise ModelLoadError(message)
-    message = "the tokenizer changes a text when it adds special tokens: chunks can't be joined."
-    raise ModelLoadError(message)
+        raise ModelLoadError(
+            "the tokenizer gives no token for any text tried. Hint: fetch its file again."
+        )
+    raise ModelLoadError(
+        "the tokenizer changes a text when it adds special tokens: chunks can't be joined."
+    )
 
 
 def _encoded(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -4,8 +4,6 @@
 windows.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections import deque

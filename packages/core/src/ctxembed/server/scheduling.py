@@ -4,8 +4,6 @@ Every request contributes one window after the other, so a short one is through 
 while a long one is still contributing.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future

@@ -6,8 +6,6 @@ contextual route everything is a document: the wire does not tell which of them 
 model that is served today has a prefix for either.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 The contract needs pytest, so it is imported when it is asked for.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from ctxembed.testing.fake import FakeBackend

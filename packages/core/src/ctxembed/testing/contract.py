@@ -8,8 +8,6 @@
 Whether the vectors are those of the model is for the backend's own tests, against a reference.
 """
 
-from __future__ import annotations
-
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Good for counting calls and injecting faults. Whether vectors are right is tested on a real model.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import blake2b

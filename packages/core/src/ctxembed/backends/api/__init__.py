@@ -251,11 +251,10 @@ def _spec(settings: Settings) -> ModelSpec:
     if dimensions is None:
         return spec
     if not MIN_DIMENSIONS <= dimensions <= spec.dimensions:
-        message = (
+        raise ConfigurationError(
             f"over the API {spec.name} has {MIN_DIMENSIONS} to {spec.dimensions} dimensions, "
             f"and dimensions is {dimensions}."
         )
-        raise ConfigurationError(message)
     return replace(spec, dimensions=dimensions)
 
 
@@ -264,8 +263,9 @@ def _key(given: str | None) -> str:
         (os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), None
     )
     if not found or not found.strip():
-        message = f"the API needs a key. Hint: set {KEY_VARIABLES[0]}, or pass api_key."
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f"the API needs a key. Hint: set {KEY_VARIABLES[0]}, or pass api_key."
+        )
     if not re.fullmatch(r"[!-~]+", found.strip()):
         raise ConfigurationError("the API key has characters that no key has.")
     return found.strip()
@@ -275,10 +275,9 @@ def _base_url(given: str | None) -> str:
     url = (given or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip().rstrip("/")
     url = url.removesuffix("/v1").rstrip("/")
     if "@" in url:
-        message = (
+        raise ConfigurationError(
             f"the base URL holds no name or password. Hint: mend {URL_VARIABLE}, or base_url."
         )
-        raise ConfigurationError(message)
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"base_url starts with http:// or https://, got {url!r}.")
     return url
@@ -290,9 +289,8 @@ def _tokenizer(settings: Settings, spec: ModelSpec) -> ChunkTokenizer | None:
     try:
         from ctxembed.backends.tokenizer import load_tokenizer
     except ModuleNotFoundError as error:
-        message = (
+        raise MissingDependencyError(
             'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
-        )
-        raise MissingDependencyError(message) from error
+        ) from error
     path = Path(settings.tokenizer).expanduser()
     return load_tokenizer(path if path.is_dir() else path.parent, spec.separator)

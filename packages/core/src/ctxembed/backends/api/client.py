@@ -3,8 +3,6 @@
 Lives in one event loop. Every attempt has a time limit of its own, and all together have one too.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
@@ -93,11 +91,10 @@ class Client:
             self._http = _http_client(endpoint)
         except (OSError, ValueError, httpx.InvalidURL, ImportError) as error:
             # not the error's own words: a proxy's address may hold a password
-            message = (
+            raise ConfigurationError(
                 f"no client for HTTP can be set up ({type(error).__name__}). Hint: check HTTP_PROXY, "
                 "HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
-            )
-            raise ConfigurationError(message) from None
+            ) from None
 
     async def post(self, path: str, body: bytes, most: int, *, divisible: bool = False) -> bytes:
         """Return the content of a 2xx answer, which has `most` bytes at the most.
@@ -182,19 +179,17 @@ async def _content(reply: httpx.Response, most: int) -> bytes:
     """Return the whole content of a 2xx answer, or raise what is wrong with it."""
     kind = reply.headers.get("content-type", "json")
     if "json" not in kind:
-        message = f"the answer is {kind}, not JSON. Hint: is the base URL the API's?"
-        raise ResponseError(message)
+        raise ResponseError(f"the answer is {kind}, not JSON. Hint: is the base URL the API's?")
     parts = []
     size = 0
     async for part in reply.aiter_bytes():
         parts.append(part)
         size += len(part)
         if size > most:
-            message = (
+            raise ResponseError(
                 f"the answer is larger than the {most:,} bytes that its vectors can have. Hint: is the "
                 "base URL the API's?"
             )
-            raise ResponseError(message)
     content = b"".join(parts)
     told = reply.headers.keys() & {"content-length", "transfer-encoding"}
     if not told and not _is_whole(content):
@@ -226,13 +221,13 @@ def translated(error: Exception, endpoint: Endpoint) -> ApiError:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return ApiTimeoutError(f"no answer within {endpoint.timeout:g} s. Hint: raise timeout.")
     if isinstance(error, httpx.TransportError):
-        message = (
+        return ApiConnectionError(
             f"no connection to {endpoint.base_url} ({type(error).__name__}). Hint: check base_url."
         )
-        return ApiConnectionError(message)
     if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
-        message = f"the request to {endpoint.base_url} failed ({type(error).__name__})."
-        return ApiConnectionError(message)
+        return ApiConnectionError(
+            f"the request to {endpoint.base_url} failed ({type(error).__name__})."
+        )
     raise error
 
 

@@ -6,8 +6,6 @@ it, and all wait together for as long as the server asks; from then on it rises 
 in time counts as a refusal. Lives in one event loop; no locks.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

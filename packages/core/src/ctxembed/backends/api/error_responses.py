@@ -4,8 +4,6 @@ Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothin
 what was sent.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -64,8 +62,11 @@ def error_of(
     if status in _TOO_LONG_STATUS and too_long:
         return DocumentTooLongError(said)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        message = f"{said} Hint: check the API key, and that it may use this model."
-        return AuthenticationError(message, status_code=status, request_id=request)
+        return AuthenticationError(
+            f"{said} Hint: check the API key, and that it may use this model.",
+            status_code=status,
+            request_id=request,
+        )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         message = f"{said} Hint: lower concurrency, or wait."
         error = RateLimitError(message, status_code=status, request_id=request)

@@ -1,7 +1,5 @@
 """One event loop in a thread of its own, for callers in any thread or loop, with what lives in it."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import weakref

@@ -5,8 +5,6 @@ take texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits
 significant bit first. Source: the API reference and the public client library.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -137,10 +135,9 @@ def _ordered(items: list[T], count: int, what: str) -> list[T]:
     """Return items by index, or raise unless the indexes are 0 to count - 1, each once."""
     items = sorted(items, key=lambda item: item.index)
     if [item.index for item in items] != list(range(count)):
-        message = (
+        raise ResponseError(
             f"{count} {what} were sent; {len(items)} came back, or their indexes don't match."
         )
-        raise ResponseError(message)
     return items
 
 
@@ -148,12 +145,11 @@ def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
     size = row_bytes(WIRE_FORMATS[form], dimensions)
     for row in rows:
         if len(row.embedding) != size:
-            message = (
+            raise ResponseError(
                 f"a vector of {dimensions} dimensions has {size} bytes as {WIRE_FORMATS[form]}, "
                 f"and {len(row.embedding)} came back. Hint: a server of your own may have a model of "
                 "another width; pass that as dimensions."
             )
-            raise ResponseError(message)
     joined = b"".join(row.embedding for row in rows)
     packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)
     return unpack_codes(packed, WIRE_FORMATS[form], dimensions)

@@ -6,8 +6,6 @@ such as base64. Changing a number here changes where long documents are cut: tha
 `estimate-v2`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Needs neither torch nor transformers. Chunks are tokenised, and a checkpoint's o
 read, by what the torch backend uses too.
 """
 
-from __future__ import annotations
-
 from ctxembed.backends import Backend
 from ctxembed.backends.config import (
     check_pooling,
@@ -15,8 +13,10 @@ from ctxembed.backends.config import (
     with_prompts,
 )
 from ctxembed.backends.hub import find_directory
-from ctxembed.backends.onnx.backend import Loaded, OnnxBackend
-from ctxembed.backends.onnx.session import TokenSession, pick_gpu
+from ctxembed.backends.onnx.backend import OnnxBackend
+from ctxembed.backends.onnx.device import pick_gpu
+from ctxembed.backends.onnx.model import Loaded
+from ctxembed.backends.onnx.session import TokenSession
 from ctxembed.backends.onnx.weights import (
     HUB_FILES,
     VOCABULARY,
@@ -24,7 +24,7 @@ from ctxembed.backends.onnx.weights import (
     embedded_weights,
     find_graph,
 )
-from ctxembed.backends.padding import probe_windows
+from ctxembed.backends.padding_check import probe_windows
 from ctxembed.backends.sharing import share
 from ctxembed.backends.tokenizer import bert_tokenizer, from_tokenizer, load_tokenizer
 from ctxembed.batches import Limits
@@ -50,23 +50,21 @@ def load(settings: Settings) -> Backend:
     if settings.dtype not in ("auto", "float32"):
         # torch refuses the embedded model
         other = "a directory with safetensors" if embedded else 'backend="torch"'
-        message = (
+        raise ConfigurationError(
             f"the onnx backend has no {settings.dtype}: a graph comes with its own types. "
             f"Hint: leave dtype out, or take {other}."
         )
-        raise ConfigurationError(message)
     gpu = pick_gpu(settings.device)
     if settings.spec is not None and embedded:
         loaded, spec = _embedded(settings.spec, gpu), settings.spec
     else:
         loaded, spec = _from_directory(settings, gpu)
     if settings.device is not None and loaded.session.gpu != gpu:
-        message = (
+        raise ConfigurationError(
             f"device is {settings.device!r} and ONNX Runtime's CUDA provider did not start. Hint: "
             "it needs a GPU of that number, and the CUDA and cuDNN that this onnxruntime-gpu was "
             'built for; or take device="cpu".'
         )
-        raise ConfigurationError(message)
     usual = _CPU_BATCH_TOKENS if loaded.session.gpu is None else _GPU_BATCH_TOKENS
     limits = Limits(
         batch_tokens=settings.batch_tokens or usual, padded=loaded.session.takes_padding
@@ -106,7 +104,8 @@ def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelS
     if settings.spec is not None:
         if spec.dimensions != settings.spec.dimensions:
             wide = settings.spec.dimensions
-            message = f"{settings.model} should be {wide} wide and is {spec.dimensions}."
-            raise ModelLoadError(message)
+            raise ModelLoadError(
+                f"{settings.model} should be {wide} wide and is {spec.dimensions}."
+            )
         spec = settings.spec
     return loaded, spec

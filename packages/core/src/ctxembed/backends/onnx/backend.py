@@ -1,29 +1,16 @@
 """`OnnxBackend`: windows to rows through one loaded graph, pooled in numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from ctxembed.backends.onnx.session import TokenSession
-from ctxembed.backends.sharing import ModelQueue
-from ctxembed.backends.tokenizer import ChunkTokenizer, Span, window_ids
+from ctxembed.backends.onnx.model import Loaded
+from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Floats, Form, quantize_tanh, to_binary
 from ctxembed.errors import BackendError, NonFiniteError, ResponseError
 from ctxembed.models import ModelSpec
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A model in memory; it leaves with the last backend that holds it."""
-
-    tokenizer: ChunkTokenizer
-    session: TokenSession
-    queue: ModelQueue = field(default_factory=ModelQueue)
 
 
 class OnnxBackend:
@@ -80,8 +67,7 @@ def _rows(loaded: Loaded, batch: Batch, width: int) -> list[Array]:
 def _means(states: Floats, spans: Sequence[Span], width: int) -> Floats:
     """Return the mean of the states of each span, shape (spans, width)."""
     if states.shape[1] != width:
-        message = f"states should have {width} dimensions and have {states.shape[1]}."
-        raise ResponseError(message)
+        raise ResponseError(f"states should have {width} dimensions and have {states.shape[1]}.")
     with np.errstate(all="ignore"):  # what isn't finite is looked for below
         means = np.stack([states[start:stop].sum(axis=0) for start, stop in spans])
         means /= np.array([[max(1, stop - start)] for start, stop in spans], np.float32)

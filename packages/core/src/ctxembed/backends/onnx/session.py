@@ -19,9 +19,10 @@ import numpy as np
 import onnxruntime as ort
 
 from ctxembed.backends import threads
-from ctxembed.backends.padding import ignores_padding
+from ctxembed.backends.onnx.device import CUDA
+from ctxembed.backends.padding_check import ignores_padding
 from ctxembed.encoding import Array, Floats
-from ctxembed.errors import BackendError, ConfigurationError, ModelLoadError, ResponseError
+from ctxembed.errors import BackendError, ModelLoadError, ResponseError
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _OUTPUT = "last_hidden_state"
@@ -31,32 +32,7 @@ _KINDS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 # Names of operators that measure a whole tensor to choose a scale for its activations.
 _DYNAMIC = (b"DynamicQuantize", b"MatMulInteger", b"ConvInteger", b"QAttention", b"QLinear")
 
-_CUDA = "CUDAExecutionProvider"
 _FATAL = 4
-
-
-def pick_gpu(device: str | None) -> int | None:
-    """Return the number of the CUDA device to try, None for the CPU.
-
-    Raises:
-        ConfigurationError: no such kind of device, or a runtime built without it.
-    """
-    has_cuda = _CUDA in ort.get_available_providers()
-    if device is None:
-        return 0 if has_cuda else None
-    name, _, number = device.partition(":")
-    if name == "cpu":
-        return None
-    if name != "cuda" or (number and not number.isdecimal()):
-        message = f'the onnx backend runs on "cpu" or "cuda", not {device!r}.'
-        raise ConfigurationError(message)
-    if not has_cuda:
-        message = (
-            f"device is {device!r} and this ONNX Runtime has no CUDA. "
-            'Hint: python -m pip install onnxruntime-gpu, or device="cpu".'
-        )
-        raise ConfigurationError(message)
-    return int(number or 0)
 
 
 class TokenSession:
@@ -106,12 +82,11 @@ class TokenSession:
         try:
             self._run(probe[:1])
         except (BackendError, ResponseError) as error:
-            message = (
+            raise ModelLoadError(
                 f"{self._graph} can't run on a few tokens: {error} Hint: the tokenizer may not go "
                 "with the graph, or it was exported for one length only; export it with a changing "
                 "number of tokens."
-            )
-            raise ModelLoadError(message) from error
+            ) from error
         try:
             return ignores_padding(self._run, probe)
         except (BackendError, ResponseError):  # exported for one window a call
@@ -125,18 +100,16 @@ class TokenSession:
         try:
             (states,) = self._session.run([self._output], feed)
         except Exception as error:  # the runtime's own classes have no common base
-            message = (
+            raise BackendError(
                 f"ONNX Runtime failed on {len(windows)} windows of up to {max(lengths)} tokens "
                 f"({type(error).__name__}). Hint: a smaller batch_tokens or window_tokens takes "
                 "less memory."
-            )
-            raise BackendError(message) from error
+            ) from error
         if states.ndim != _STATES_AXES or states.shape[:2] != (len(windows), max(lengths)):
-            message = (
+            raise ResponseError(
                 f"{self._graph} should give a state for each of {len(windows)} x {max(lengths)} "
                 f"tokens and gave shape {states.shape}."
             )
-            raise ResponseError(message)
         return [
             row[:length].astype(np.float32, copy=False)
             for row, length in zip(states, lengths, strict=True)
@@ -145,16 +118,15 @@ class TokenSession:
     def _load(self) -> Any:  # noqa: ANN401 - the runtime ships no types
         providers: list[Any] = ["CPUExecutionProvider"]
         if self.gpu is not None:
-            providers.insert(0, (_CUDA, {"device_id": self.gpu}))
+            providers.insert(0, (CUDA, {"device_id": self.gpu}))
         try:
             session = ort.InferenceSession(str(self._graph), _options(), providers=providers)
         except Exception as error:  # the runtime's own classes have no common base
-            message = (
+            raise ModelLoadError(
                 f"{self._graph} can't be loaded ({type(error).__name__}). Hint: fetch it again, "
                 "and its .onnx_data file beside it where it has one."
-            )
-            raise ModelLoadError(message) from error
-        if _CUDA not in session.get_providers():  # without its libraries the runtime drops it
+            ) from error
+        if CUDA not in session.get_providers():  # without its libraries the runtime drops it
             self.gpu = None
         return session
 
@@ -185,11 +157,10 @@ def _declared_inputs(session: Any, graph: Path) -> dict[str, Any]:  # noqa: ANN4
     inputs = {each.name: _KINDS.get(each.type) for each in session.get_inputs()}
     strange = [name for name, kind in inputs.items() if name not in _INPUTS or kind is None]
     if strange or "input_ids" not in inputs:
-        message = (
+        raise ModelLoadError(
             f"{graph} takes {', '.join(inputs)}: an encoder takes input_ids and some of "
             f"{', '.join(_INPUTS[1:])}, whole numbers. Hint: export it as a feature extractor."
         )
-        raise ModelLoadError(message)
     return inputs
 
 
@@ -201,11 +172,10 @@ def _states_output(session: Any, graph: Path) -> str:  # noqa: ANN401
         return _OUTPUT
     if len(with_states) == 1:
         return with_states[0]
-    message = (
+    raise ModelLoadError(
         f"{graph} gives {', '.join(outputs)}, and none of them is known to be the state of every "
         f"token. Hint: export it with the output {_OUTPUT}; pooled vectors alone have no chunks."
     )
-    raise ModelLoadError(message)
 
 
 def _feed(

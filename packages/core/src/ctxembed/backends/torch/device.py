@@ -1,7 +1,5 @@
 """Where a model runs, in which type, and the way there."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -31,8 +29,9 @@ def pick_device(name: str | None) -> torch.device:
         gpus = (
             f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
         )
-        message = f"there is no device {name!r}: this PyTorch sees the CPU and {gpus}."
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(
+            f"there is no device {name!r}: this PyTorch sees the CPU and {gpus}."
+        ) from error
     return device
 
 
@@ -46,8 +45,9 @@ def pick_devices(name: str | None) -> list[torch.device]:
         return [pick_device(name)]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        message = 'device is "cuda:*" and this PyTorch sees no GPU. Hint: device="cpu".'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            'device is "cuda:*" and this PyTorch sees no GPU. Hint: device="cpu".'
+        )
     return [pick_device(f"cuda:{number}") for number in range(count)]
 
 
@@ -60,8 +60,9 @@ def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if name == "int8" and device.type != "cpu":
-        message = f'dtype="int8" is for a CPU and the device is {device}. Hint: dtype="bfloat16".'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'dtype="int8" is for a CPU and the device is {device}. Hint: dtype="bfloat16".'
+        )
     return _DTYPES[name]
 
 

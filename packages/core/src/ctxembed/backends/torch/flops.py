@@ -35,25 +35,25 @@ def models_of(backend: Backend) -> tuple[TokenModel, ...]:
 def work_of(model: TokenModel) -> Work | None:
     """Return the work of the model's forward, None where its kind of layers is not known here."""
     if isinstance(model, Qwen3):
-        sizes = model.sizes
-        shapes = sizes.shapes().items()
+        config = model.config
+        shapes = config.shapes().items()
         inside = (shape for name, shape in shapes if name.startswith("layers."))
         matrices = tuple((shape[0], shape[1]) for shape in inside if len(shape) == _MATRIX)
-        return Work(matrices, sizes.layers * sizes.heads * sizes.head)
+        return Work(matrices, config.num_layers * config.num_heads * config.head_dim)
     # imports transformers
     from ctxembed.backends.torch.transformers_encoder import Encoder, FastLinear
 
     if not isinstance(model, Encoder):
         return None
-    config: Any = model.model.config
-    if config.model_type not in _PLAIN:
+    stock: Any = model.model.config
+    if stock.model_type not in _PLAIN:
         return None
     layers = tuple(
         (each.out_features, each.in_features)
         for name, each in model.model.named_modules()
         if isinstance(each, nn.Linear | FastLinear) and _UNUSED not in name
     )
-    return Work(layers, config.num_hidden_layers * config.hidden_size)
+    return Work(layers, stock.num_hidden_layers * stock.hidden_size)
 
 
 def has_peak(dtype: str) -> bool:

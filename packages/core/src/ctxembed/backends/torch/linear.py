@@ -6,8 +6,6 @@ equal results, then for time. Whichever loses, the vectors are the same but for 
 8-bit numbers, which are chosen by name only, are in `quantized`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
@@ -67,18 +65,18 @@ def make_linear(weight: Tensor, bias: Tensor | None, kind: Kind) -> Linear:
     return lambda rows: product(rows, packed, bias)
 
 
-def make_gated(gate: Tensor, up: Tensor, kind: Kind) -> Linear:
+def make_gate_up(gate: Tensor, up: Tensor, kind: Kind) -> Linear:
     """Return the layer `silu(rows @ gate.T) * (rows @ up.T)`."""
     if kind == "onednn":
         first, second = reorder(gate), reorder(up)
         return lambda rows: product_times(rows, second, product(rows, first, None, "swish"))
     both = make_linear(torch.cat((gate, up)), None, kind)
 
-    def gated(rows: Tensor) -> Tensor:
+    def gate_up(rows: Tensor) -> Tensor:
         opened, raised = both(rows).chunk(2, dim=-1)
         return functional.silu(opened).mul_(raised)
 
-    return gated
+    return gate_up
 
 
 @cache
@@ -98,7 +96,7 @@ def choose(device: str, dtype: torch.dtype) -> Kind:
             pairs = [
                 (ours(rows), rival(rows)),
                 (ours(rows), product(rows, weight)),
-                *((make_gated(weight, weight, kind)(rows) for kind in ("torch", "onednn")),),
+                *((make_gate_up(weight, weight, kind)(rows) for kind in ("torch", "onednn")),),
             ]
             same = all(_agree(one, two, _TOLERANCE[dtype]) for one, two in pairs)
         except (AttributeError, RuntimeError):

@@ -4,8 +4,6 @@ Rows are quantised as they come, so that a row's result depends on that row alon
 the product is float32. It is an approximation, chosen by name and never by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """One loaded model: tokenizer, weights and the queue that leads to them, shared by all who ask."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from ctxembed.backends.threads import limit_torch_threads
 from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
 from ctxembed.backends.torch.linear import Kind, choose
 from ctxembed.backends.torch.qwen3 import load_qwen3
-from ctxembed.backends.torch.qwen3_config import read_architecture
+from ctxembed.backends.torch.qwen3_config import read_qwen3_config
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.batches import UNLIMITED
 from ctxembed.checkpoint import checkpoint_digest, weight_files
@@ -47,7 +45,7 @@ class TokenModel(Protocol):
 
 
 @dataclass(slots=True)
-class Room:
+class MemoryLimit:
     """The tokens that fit into a device's memory together, as far as was found out."""
 
     tokens: int = UNLIMITED
@@ -60,7 +58,7 @@ class Loaded:
     tokenizer: ChunkTokenizer
     model: TokenModel
     queue: ModelQueue
-    room: Room = field(default_factory=Room)
+    memory: MemoryLimit = field(default_factory=MemoryLimit)
 
 
 def load_model(
@@ -89,18 +87,18 @@ def _load(
 
         most = spec_from_config(config, str(directory), tokenizer.specials).max_tokens
         return tokenizer, load_encoder(directory, tokenizer, most, dtype, device, kind)
-    sizes = read_architecture(config)
+    qwen3 = read_qwen3_config(config)
     known = tokenizer.tokenizer.get_vocab_size()
-    if known > sizes.vocabulary:
-        message = f"the tokenizer knows {known} tokens and the model {sizes.vocabulary}"
+    if known > qwen3.vocab_size:
+        message = f"the tokenizer knows {known} tokens and the model {qwen3.vocab_size}"
         raise ModelLoadError(f"{directory}: {message}. Hint: fetch both from one place.")
-    return tokenizer, load_qwen3(find_weights(directory), sizes, dtype, device, kind)
+    return tokenizer, load_qwen3(find_weights(directory), qwen3, dtype, device, kind)
 
 
 def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
     """Return what tells loaded models apart: files as they are now, type and device.
 
-    Times and sizes alone would take weights for the old ones that a copy brought along with their time.
+    Times and qwen3 alone would take weights for the old ones that a copy brought along with their time.
     """
     described = [*directory.glob("*.json"), *directory.glob("vocab.txt")]
     paths = [*sorted(described), *weight_files(directory, "safetensors")]

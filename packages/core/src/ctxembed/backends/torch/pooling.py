@@ -3,8 +3,6 @@
 Codes are those of `ctxembed.encoding`, which is the definition; the tests hold the two together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ products and attention are in the type of the weights. On a CPU tokens go throug
 a few hundred at a time, so that what a layer does to them finds them in the processor's cache.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +21,11 @@ from ctxembed.backends.torch.linear import (
     Kind,
     Linear,
     choose,
-    make_gated,
+    make_gate_up,
     make_linear,
 )
-from ctxembed.backends.torch.qwen3_config import Architecture
-from ctxembed.backends.torch.rotary import paired, turn, turns
+from ctxembed.backends.torch.qwen3_config import Qwen3Config
+from ctxembed.backends.torch.rotary import apply_rotary, pair_dimensions, rotations
 from ctxembed.backends.torch.weights import Weights
 
 _IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -37,28 +35,29 @@ _IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
 class Layer:
     """One layer: its matrix products and the weights of its norms.
 
-    `look` makes queries, keys and values of rows, in this order; `look_norm` is (heads + kv_heads,
-    size), for queries and keys.
+    `qkv_proj` makes queries, keys and values of rows, in this order; `qk_norm` has shape
+    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of the
+    feed-forward block.
     """
 
-    before_look: Tensor
-    look: Linear
-    look_norm: Tensor
-    out: Linear
-    before_inner: Tensor
-    gated: Linear
-    down: Linear
+    input_norm: Tensor
+    qkv_proj: Linear
+    qk_norm: Tensor
+    o_proj: Linear
+    post_attention_norm: Tensor
+    gate_up_proj: Linear
+    down_proj: Linear
 
 
 @dataclass(frozen=True, slots=True)
 class Qwen3:
     """A loaded model; `states` is its forward, `dtype` the type of what isn't float32 anyway."""
 
-    sizes: Architecture
+    config: Qwen3Config
     dtype: torch.dtype
     embedding: Tensor
     layers: tuple[Layer, ...]
-    norm: Tensor
+    final_norm: Tensor
     attention: Attention
     kind: Kind
 
@@ -70,10 +69,12 @@ class Qwen3:
     @property
     def token_bytes(self) -> int:
         """About what a token takes while it goes through, in bytes."""
-        sizes, size = self.sizes, self.dtype.itemsize
-        turned = (sizes.heads + sizes.kv_heads) * sizes.head
-        seen = turned + sizes.kv_heads * sizes.head
-        return 4 * (4 * sizes.width + 2 * turned) + size * (3 * seen + 3 * sizes.inner)
+        config, size = self.config, self.dtype.itemsize
+        rotated = (config.num_heads + config.num_kv_heads) * config.head_dim
+        qkv = rotated + config.num_kv_heads * config.head_dim
+        return 4 * (4 * config.hidden_size + 2 * rotated) + size * (
+            3 * qkv + 3 * config.intermediate_size
+        )
 
     @property
     def padded(self) -> bool:
@@ -82,23 +83,23 @@ class Qwen3:
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
-        sizes = self.sizes
+        config = self.config
         lengths = [len(window) for window in windows]
         borders = borders_of(lengths, self.device)
         ids = on_device(np.concatenate(windows), self.device)
         states = functional.embedding(ids, self.embedding).float()
-        rotation = turns(lengths, sizes.head, sizes.theta, self.device)
-        heads, kv_heads = sizes.heads, sizes.kv_heads
-        shapes = ((len(ids), count, sizes.head) for count in (heads, kv_heads, kv_heads))
+        rotation = rotations(lengths, config.head_dim, config.rope_theta, self.device)
+        heads, kv_heads = config.num_heads, config.num_kv_heads
+        shapes = ((len(ids), count, config.head_dim) for count in (heads, kv_heads, kv_heads))
         queries, keys, values = (states.new_empty(shape, dtype=self.dtype) for shape in shapes)
         for layer in self.layers:
             for part in _parts(states):
-                seen = queries[part], keys[part], values[part]
-                _look(layer, states[part], rotation[part], seen, self)
-            mixed = self.attention(queries, keys, values, borders)
+                qkv = queries[part], keys[part], values[part]
+                _project_qkv(layer, states[part], rotation[part], qkv, self)
+            attended = self.attention(queries, keys, values, borders)
             for part in _parts(states):
-                _think(layer, states[part], mixed[part], self)
-        return _norm(states, self.norm, sizes.epsilon)
+                _output_and_feed_forward(layer, states[part], attended[part], self)
+        return _rms_norm(states, self.final_norm, config.rms_norm_eps)
 
 
 def _parts(states: Tensor) -> list[slice]:
@@ -107,32 +108,34 @@ def _parts(states: Tensor) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(states), step)]
 
 
-def _look(
+def _project_qkv(
     layer: Layer,
     states: Tensor,
     rotation: Tensor,
-    seen: tuple[Tensor, Tensor, Tensor],
+    qkv: tuple[Tensor, Tensor, Tensor],
     model: Qwen3,
 ) -> None:
-    """Write what the states ask, and what they show to others, into queries, keys and values."""
-    epsilon, (queries, keys, values) = model.sizes.epsilon, seen
-    rows = _norm(states, layer.before_look, epsilon).to(model.dtype)
-    found = layer.look(rows).view(len(rows), -1, model.sizes.head)
-    turning = queries.shape[1] + keys.shape[1]
-    turned = turn(_norm(found[:, :turning].float(), layer.look_norm, epsilon), rotation)
-    queries.copy_(turned[:, : queries.shape[1]])
-    keys.copy_(turned[:, queries.shape[1] :])
-    values.copy_(found[:, turning:])
+    """Write the queries, keys and values of the states, normed and rotated, into their places."""
+    epsilon, (queries, keys, values) = model.config.rms_norm_eps, qkv
+    rows = _rms_norm(states, layer.input_norm, epsilon).to(model.dtype)
+    found = layer.qkv_proj(rows).view(len(rows), -1, model.config.head_dim)
+    rotating = queries.shape[1] + keys.shape[1]
+    rotated = apply_rotary(
+        _rms_norm(found[:, :rotating].float(), layer.qk_norm, epsilon), rotation
+    )
+    queries.copy_(rotated[:, : queries.shape[1]])
+    keys.copy_(rotated[:, queries.shape[1] :])
+    values.copy_(found[:, rotating:])
 
 
-def _think(layer: Layer, states: Tensor, mixed: Tensor, model: Qwen3) -> None:
-    """Add to the states, in place, what was read and what follows from it."""
-    states += layer.out(mixed)
-    rows = _norm(states, layer.before_inner, model.sizes.epsilon).to(model.dtype)
-    states += layer.down(layer.gated(rows))
+def _output_and_feed_forward(layer: Layer, states: Tensor, attended: Tensor, model: Qwen3) -> None:
+    """Add to the states, in place, the output of attention and then that of the feed-forward block."""
+    states += layer.o_proj(attended)
+    rows = _rms_norm(states, layer.post_attention_norm, model.config.rms_norm_eps).to(model.dtype)
+    states += layer.down_proj(layer.gate_up_proj(rows))
 
 
-def _norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+def _rms_norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """Return `x / sqrt(mean(x^2) + epsilon) * weight` over the last axis."""
     length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     scale = length.square_().div_(rows.shape[-1]).add_(epsilon).rsqrt_()
@@ -141,7 +144,7 @@ def _norm(rows: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
 
 def load_qwen3(
-    weights: Weights, sizes: Architecture, dtype: torch.dtype, device: torch.device, kind: Kind
+    weights: Weights, config: Qwen3Config, dtype: torch.dtype, device: torch.device, kind: Kind
 ) -> Qwen3:
     """Return the model, its weights read, converted and laid out one by one.
 
@@ -150,7 +153,7 @@ def load_qwen3(
     Raises:
         ModelLoadError: tensors are missing, too many, misshapen or unreadable.
     """
-    weights.check(sizes.shapes(), _IGNORED)
+    weights.check(config.shapes(), _IGNORED)
     dtype = torch.float32 if dtype == torch.int8 else dtype
 
     def take(name: str) -> Tensor:
@@ -160,33 +163,35 @@ def load_qwen3(
         return weights.take(f"{name}.weight", torch.float32, device)
 
     def layer(name: str) -> Layer:
-        attention, inner = f"{name}.self_attn", f"{name}.mlp"
-        query = paired(take(f"{attention}.q_proj"), sizes.head)
-        key = paired(take(f"{attention}.k_proj"), sizes.head)
-        look = torch.cat((query, key, take(f"{attention}.v_proj")))
+        attention, mlp = f"{name}.self_attn", f"{name}.mlp"
+        query = pair_dimensions(take(f"{attention}.q_proj"), config.head_dim)
+        key = pair_dimensions(take(f"{attention}.k_proj"), config.head_dim)
+        qkv = torch.cat((query, key, take(f"{attention}.v_proj")))
         # attention's 1 / sqrt(size) rides on the norm of the queries
-        query_norm = paired(norm(f"{attention}.q_norm"), sizes.head) / math.sqrt(sizes.head)
-        key_norm = paired(norm(f"{attention}.k_norm"), sizes.head)
-        norms = (query_norm.expand(sizes.heads, -1), key_norm.expand(sizes.kv_heads, -1))
+        query_norm = pair_dimensions(norm(f"{attention}.q_norm"), config.head_dim) / math.sqrt(
+            config.head_dim
+        )
+        key_norm = pair_dimensions(norm(f"{attention}.k_norm"), config.head_dim)
+        norms = (query_norm.expand(config.num_heads, -1), key_norm.expand(config.num_kv_heads, -1))
         return Layer(
-            before_look=norm(f"{name}.input_layernorm"),
-            look=make_linear(look, None, kind),
-            look_norm=torch.cat(norms),
-            out=make_linear(take(f"{attention}.o_proj"), None, kind),
-            before_inner=norm(f"{name}.post_attention_layernorm"),
-            gated=make_gated(take(f"{inner}.gate_proj"), take(f"{inner}.up_proj"), kind),
-            down=make_linear(take(f"{inner}.down_proj"), None, kind),
+            input_norm=norm(f"{name}.input_layernorm"),
+            qkv_proj=make_linear(qkv, None, kind),
+            qk_norm=torch.cat(norms),
+            o_proj=make_linear(take(f"{attention}.o_proj"), None, kind),
+            post_attention_norm=norm(f"{name}.post_attention_layernorm"),
+            gate_up_proj=make_gate_up(take(f"{mlp}.gate_proj"), take(f"{mlp}.up_proj"), kind),
+            down_proj=make_linear(take(f"{mlp}.down_proj"), None, kind),
         )
 
     cpu = device.type == "cpu"
     with torch.inference_mode():
         return Qwen3(
-            sizes=sizes,
+            config=config,
             dtype=dtype,
             # on a CPU a mapped file: only the rows of tokens that occur are ever in memory
             embedding=weights.take("embed_tokens.weight", None if cpu else dtype, device),
-            layers=tuple(layer(f"layers.{number}") for number in range(sizes.layers)),
-            norm=norm("norm"),
-            attention=choose_attention(choose(device.type, dtype), dtype, device, sizes.head),
+            layers=tuple(layer(f"layers.{number}") for number in range(config.num_layers)),
+            final_norm=norm("norm"),
+            attention=choose_attention(choose(device.type, dtype), dtype, device, config.head_dim),
             kind=kind,
         )

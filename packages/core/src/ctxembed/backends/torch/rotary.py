@@ -1,10 +1,8 @@
-"""Rotary positions as complex numbers: one multiplication turns all heads of all tokens.
+"""Rotary positions as complex numbers: one multiplication rotates all heads of all tokens.
 
-A head's numbers stand in pairs (i, i + size/2) in the checkpoint. `paired` brings each pair
+A head's numbers stand in pairs (i, i + head_dim/2) in the checkpoint. `pair_dimensions` brings each pair
 together, in the query and key weights alike; scores are sums over pairs, in whatever order.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -12,24 +10,24 @@ import torch
 from torch import Tensor
 
 
-def turns(lengths: Sequence[int], size: int, theta: float, device: torch.device) -> Tensor:
-    """Return each token's rotation, (tokens, 1, size / 2); positions restart with each window."""
+def rotations(lengths: Sequence[int], head_dim: int, theta: float, device: torch.device) -> Tensor:
+    """Return each token's rotation, (tokens, 1, head_dim / 2); positions restart with each window."""
     longest = max(lengths)
-    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
     angles = torch.outer(torch.arange(longest, device=device).float(), 1.0 / theta**exponents)
     table = torch.polar(torch.ones_like(angles), angles)
     return torch.cat([table[:length] for length in lengths]).unsqueeze(1)
 
 
-def paired(weight: Tensor, size: int) -> Tensor:
+def pair_dimensions(weight: Tensor, head_dim: int) -> Tensor:
     """Return a head-by-head weight with the numbers of each rotary pair side by side."""
-    halves = weight.unflatten(0, (-1, 2, size // 2))
+    halves = weight.unflatten(0, (-1, 2, head_dim // 2))
     together: Tensor = halves.transpose(1, 2).reshape(weight.shape)
     return together
 
 
-def turn(heads: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate `(tokens, heads, size)` float32 in place."""
+def apply_rotary(heads: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate `(tokens, heads, head_dim)` float32 in place."""
     pairs = torch.view_as_complex(heads.unflatten(-1, (-1, 2)))
     pairs.mul_(rotation)
     return heads

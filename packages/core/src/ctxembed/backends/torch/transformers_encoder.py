@@ -6,8 +6,6 @@ What it looks at is tried in float32, where rounding hides nothing, before weigh
 the linear layers exchanged for those of `linear`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from ctxembed.backends.padding import ignores_padding, probe_windows
+from ctxembed.backends.padding_check import ignores_padding, probe_windows
 from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
 from ctxembed.backends.torch.weights import find_weights
@@ -115,11 +113,10 @@ def load_encoder(
                 output_loading_info=True,
             )
     except Exception as error:  # whatever a model's class finds wrong with a checkpoint
-        message = (
+        raise ModelLoadError(
             f"transformers can't load {directory} without running code of the checkpoint "
             f"({type(error).__name__}). Hint: a newer transformers may know this type of model."
-        )
-        raise ModelLoadError(message) from error
+        ) from error
     missing = sorted(name for name in report["missing_keys"] if _UNUSED not in name)
     if missing:
         message = f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all."
@@ -157,12 +154,11 @@ def _trial(directory: Path) -> Iterator[None]:
         with _quiet(), torch.inference_mode():
             yield
     except Exception as error:  # whatever a model's class finds wrong with its inputs
-        message = (
+        raise ModelLoadError(
             f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json and "
             "the tokenizer may not go with the weights, this type of model may need more than text, "
             'or run in dtype="float32" only.'
-        )
-        raise ModelLoadError(message) from error
+        ) from error
 
 
 def exchange_linears(model: nn.Module, kind: Kind) -> None:
@@ -184,15 +180,15 @@ def check_reads_both_ways(config: Mapping[str, Any], *, pooling_told: bool) -> N
     """
     kind = config.get("model_type")
     if config.get("is_encoder_decoder"):
-        message = f"models of type {kind!r} are encoder and decoder in one; take an encoder alone."
-        raise ModelLoadError(message)
+        raise ModelLoadError(
+            f"models of type {kind!r} are encoder and decoder in one; take an encoder alone."
+        )
     decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     if decoder and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not pooling_told:
-        message = (
+        raise ConfigurationError(
             f"models of type {kind!r} read left to right, and nothing says that this one pools by "
             'mean. Hint: take an encoder, or insist with pooling="mean".'
         )
-        raise ConfigurationError(message)
 
 
 @contextmanager

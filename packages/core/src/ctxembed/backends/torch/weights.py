@@ -5,8 +5,6 @@ so a model of 16 GB becomes one of 8 GB without ever being there in both. No cod
 runs.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,8 +54,9 @@ class Weights:
         except (OSError, SafetensorError) as error:
             raise ModelLoadError(f"{path} can't be read ({error}). {_FETCH}") from error
         if not tensor.is_floating_point() or tensor.element_size() == 1:
-            message = f"{path} holds {name} as {tensor.dtype}. Hint: take the float checkpoint."
-            raise ModelLoadError(message)
+            raise ModelLoadError(
+                f"{path} holds {name} as {tensor.dtype}. Hint: take the float checkpoint."
+            )
         return tensor.to(device, dtype or tensor.dtype)
 
     def _shape(self, name: str) -> tuple[int, ...]:
@@ -78,8 +77,7 @@ def find_weights(directory: Path) -> Weights:
             with safe_open(path, framework="pt") as file:
                 stored = list(file.keys())
         except (OSError, SafetensorError) as error:
-            message = f"{path} is damaged or incomplete ({error}). {_FETCH}"
-            raise ModelLoadError(message) from error
+            raise ModelLoadError(f"{path} is damaged or incomplete ({error}). {_FETCH}") from error
         for name in stored:
             plain = name.removeprefix("model.")
             if plain in files:
@@ -103,8 +101,9 @@ def _paths(directory: Path) -> list[Path]:
         return [directory / _SINGLE]
     paths = weight_files(directory, "safetensors")
     if not paths:
-        message = f"{directory} has no .safetensors weights. Hint: convert what it has to them."
-        raise ModelLoadError(message)
+        raise ModelLoadError(
+            f"{directory} has no .safetensors weights. Hint: convert what it has to them."
+        )
     return paths
 
 
