@@ -133,7 +133,9 @@ def bench_engines(session: nox.Session) -> None:
     # they come along, and what fits them is another build of torch: vLLM doesn't start beside them
     unfit = ("torchvision", "torchaudio", "torchcodec")
     session.run(str(vllm), "-m", "pip", "uninstall", "--quiet", "-y", *unfit, external=True)
-    session.run("python", "benchmarks/engines.py", "--python", f"vllm={vllm}", *session.posargs)
+    session.run(
+        "python", "benchmarks/compare_engines.py", "--python", f"vllm={vllm}", *session.posargs
+    )
 
 
 @nox.session(name="bench-minilm")

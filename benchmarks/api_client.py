@@ -16,15 +16,14 @@ import asyncio
 import base64
 import multiprocessing
 import os
-import platform
 import random
 import statistics
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from machine import describe
 
 MODEL = "pplx-embed-context-v1-0.6b"
 WIDTH = 1024
@@ -182,7 +181,7 @@ def measure(context, options, url, stats) -> dict[str, list[tuple[float, int, in
 
 def table(options, found) -> str:
     """Return what was measured, as Markdown."""
-    documents = mixed_documents(options.documents)
+    documents, facts = mixed_documents(options.documents), options.machine
     best = {name: min(runs) for name, runs in found.items()}
     first = next(iter(best.values()))[0]
     chunks, words = sum(map(len, documents)), best["ctxembed"][2]
@@ -192,8 +191,8 @@ def table(options, found) -> str:
 {options.latency * 1000:.0f} ms a request plus {SERVER_RATE:,} tokens a second, unlimited requests at
 once; best and median of {options.repeat} runs each, taken in turn, each in a process of its own.
 
-{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d};
-load before the run {options.load:.1f}; `python benchmarks/api_client.py`.
+{facts["Processor"]}, {facts["Versions"]}, {facts["Date"]};
+load before the run {facts["Load before the run"]}; `python benchmarks/api_client.py`.
 
 | way | requests | tokens a request | seconds | median | times the first |
 | --- | --- | --- | --- | --- | --- |
@@ -207,14 +206,6 @@ load before the run {options.load:.1f}; `python benchmarks/api_client.py`.
     return head + "".join(rows)
 
 
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main() -> None:
     """Start the server, run the three ways, print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -223,7 +214,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--no-write", action="store_true")
     options = parser.parse_args()
-    options.load = os.getloadavg()[0]
+    options.machine = describe(("numpy",))
     context = multiprocessing.get_context("spawn")
     port, stats = context.Value("i", 0), context.Array("q", 2)
     server = context.Process(target=run_server, args=(options.latency, port, stats), daemon=True)

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from engines import FOLDER
+from compare_engines import FOLDER
+from engines import reference
 from machine import describe
-from material import Documents, document_of, short_documents
 from report import agreement, markdown, write_page
-from routes import reference
+from workloads import Documents, document_of, short_documents
 
 from ctxembed import Embedder
 from ctxembed.backends.torch.backend import TorchBackend
-from ctxembed.backends.torch.flops import peak, work_of
+from ctxembed.backends.torch.flops import models_of, peak, work_of
+from ctxembed.cli.bench.timer import fastest
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = {
@@ -92,16 +93,17 @@ def workloads(shape: str) -> dict[str, Documents]:
 
 
 def best(run: Callable[[], object], device: str, runs: int = RUNS) -> float:
-    """Return the least seconds of some runs, after one that doesn't count."""
-    run()
-    least = float("inf")
-    for _ in range(runs):
+    """Return the least seconds of some runs, after one that does not count."""
+
+    def once() -> float:
         start = time.perf_counter()
         run()
         if device != "cpu":
             torch.cuda.synchronize()
-        least = min(least, time.perf_counter() - start)
-    return least
+        return time.perf_counter() - start
+
+    once()
+    return fastest(once, float, within=float("inf"), most=runs)[0]
 
 
 def row(name: str, documents: Documents, ours: Embedder, checkpoint: Path, device: str) -> list:
@@ -118,7 +120,7 @@ def row(name: str, documents: Documents, ours: Embedder, checkpoint: Path, devic
     rival = best(lambda: theirs(documents), device)
     few = documents[:4]
     found = agreement(np.concatenate(theirs(few)), np.concatenate(ours.embed_documents(few)))
-    work = work_of(ours.backend._loaded[0].model)
+    work = work_of(models_of(ours.backend)[0])
     reached = work.operations(counts) / seconds / 1e9
     roof = peak(work.products, "bfloat16", device)
     return [

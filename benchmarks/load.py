@@ -23,7 +23,7 @@ from pathlib import Path
 import machine
 import numpy as np
 from report import markdown, write_page
-from serving import connect, documents, embed, hang_up, request_body, rows_of, server
+from server_process import connect, documents, embed, hang_up, request_body, rows_of, server
 
 from ctxembed import Embedder
 

@@ -1,16 +1,13 @@
-"""The machine and the versions that a table was measured with.
+"""The machine and the versions that a table was measured with."""
 
-Other engines run in environments without this project: what they need here imports nothing of it.
-"""
-
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from ctxembed import machine
+from ctxembed.cli.bench import peak_memory as peak
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
-ENGINES = (
+OTHERS = (
     "sentence-transformers",
     "onnxruntime",
     "openvino",
@@ -22,8 +19,6 @@ ENGINES = (
 
 def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return what a reader needs to compare the figures with their own."""
-    from ctxembed import machine
-
     found, load = machine.describe(), machine.load()
     return {
         "Date": datetime.now(UTC).date().isoformat(),
@@ -36,21 +31,11 @@ def describe(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is installed here, of libraries and engines."""
-    found = {}
-    for name in (*LIBRARIES, *ENGINES):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    """Return the versions of the libraries and engines that are installed here."""
+    found = {name: machine.installed(name) for name in (*LIBRARIES, *OTHERS)}
+    return {name: version for name, version in found.items() if version}
 
 
 def peak_memory() -> float:
-    """Return the most bytes of memory that this process ever held, NaN where nobody tells.
-
-    Not `ru_maxrss`: that one starts at the size of the parent.
-    """
-    file = Path("/proc/self/status")
-    found = re.search(r"^VmHWM:\s*(\d+)", file.read_text() if file.is_file() else "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else float("nan")
+    """Return the most bytes of memory that this process ever held, NaN where it is not known."""
+    return peak.peak_memory() or float("nan")

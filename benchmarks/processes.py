@@ -1,4 +1,8 @@
-"""Measurements run in processes of their own, so that none has another's memory, threads or caches."""
+"""Measurements in processes of their own, so that none has another's memory, threads or caches.
+
+The environment of another engine does not have this project: its source is on the path of each
+process, and what is imported of it there needs numpy only.
+"""
 
 import json
 import os
@@ -8,6 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+SOURCE = HERE.parent / "packages" / "core" / "src"
 LIMIT = 900
 """Seconds after which a measurement is given up."""
 
@@ -21,7 +26,7 @@ def run(module: str, *arguments: object, python: str = sys.executable) -> dict:
         done = subprocess.run(
             [python, "-m", module, *map(str, arguments)],
             cwd=HERE,
-            env=os.environ | _preloaded(python),
+            env=os.environ | {"PYTHONPATH": str(SOURCE)} | _preloaded(python),
             capture_output=True,
             text=True,
             errors="replace",
@@ -35,7 +40,7 @@ def run(module: str, *arguments: object, python: str = sys.executable) -> dict:
             return json.loads(line)
     if done.returncode == -signal.SIGKILL:
         return {"failed": "killed by the system, most likely for want of memory"}
-    told = (done.stderr.strip() or "no word of it").splitlines()[-1][:200]
+    told = (done.stderr.strip() or "nothing was printed").splitlines()[-1][:200]
     return {"failed": f"ended with status {done.returncode}: {told}"}
 
 

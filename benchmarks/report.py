@@ -8,7 +8,7 @@ import numpy as np
 
 MIB = 2**20
 LEAST_COSINE = 0.98
-"""Below it a route's vectors are others than the reference's, and its time counts for nothing."""
+"""Below it an engine's vectors are others than the reference's, and its time counts for nothing."""
 
 COLUMNS = (
     "",
@@ -75,7 +75,7 @@ def row(
     work: Mapping[str, float],
     peak: float,
 ) -> list[str]:
-    """Return the cells of a route that ran: `work` has its tokens and FLOPs, `peak` is in GFLOP/s."""
+    """Return the cells of an engine that ran: `work` has its tokens and FLOPs, `peak` is in GFLOP/s."""
     rate = work["flops"] / took["seconds"] / 1e9
     same = took["cosine"] >= LEAST_COSINE
     return [
@@ -95,5 +95,5 @@ def row(
 
 
 def failed(title: str, why: str) -> list[str]:
-    """Return the cells of a route that did not run."""
+    """Return the cells of an engine that did not run."""
     return [title, f"not run: {why}", *[""] * (len(COLUMNS) - 2)]

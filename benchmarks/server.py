@@ -26,12 +26,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import machine
-from material import prepare
-from serving import connect, documents, embed, processor_seconds, request_body, server, simulate
+from server_process import (
+    connect,
+    documents,
+    embed,
+    processor_seconds,
+    request_body,
+    server,
+    simulate,
+)
+from workloads import write_checkpoint
 
 from ctxembed import Embedder
 
 RESULTS = Path(__file__).parent / "results"
+LAYERS = 4
 LIBRARIES = ("numpy", "onnxruntime", "torch", "uvicorn")
 
 Best = dict[str, tuple[float, float]]
@@ -158,8 +167,7 @@ def main() -> None:
     best: Best = {}
     with tempfile.TemporaryDirectory() as folder:
         if arguments.random_weights:
-            prepare(Path(folder))
-            arguments.model = str(Path(folder) / "checkpoint")
+            arguments.model = str(write_checkpoint(Path(folder), LAYERS))
         for _ in range(arguments.repeat):
             directly(arguments, chosen, best)
             for count in arguments.processes:

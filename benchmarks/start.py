@@ -10,18 +10,19 @@ three times on all cores; the median counts.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engines import FOLDER
+from compare_engines import FOLDER
+from engines.timing import cores, keep_to, timed
 from machine import describe, peak_memory
-from material import WHOLE_MODEL, write_checkpoint
 from processes import HERE
 from report import MIB, markdown, write_page
-from routes.clock import cores, keep_to
+from workloads import WHOLE_MODEL, kept, write_checkpoint
+
+from ctxembed.cli.bench.process import listen
 
 RESULTS = Path(__file__).parent / "results" / "start.md"
 STARTS = 3
@@ -52,7 +53,7 @@ def ours(checkpoint: Path, dtype: str) -> Callable[[], object]:
 def stock(checkpoint: Path, dtype: str) -> Callable[[], object]:
     """Return what embeds a query with transformers as it comes."""
     import torch
-    from routes.export import plain
+    from engines.export import plain
     from transformers import AutoModel, AutoTokenizer
 
     directory = plain(checkpoint)
@@ -93,12 +94,8 @@ def one(way: str, checkpoint: Path) -> None:
     loaded = time.perf_counter() - started
     embed()
     print(json.dumps({"loaded": loaded}), flush=True)
-    took = []
-    for _ in range(WARM):
-        begun = time.perf_counter()
-        embed()
-        took.append(time.perf_counter() - begun)
-    told = {"warm": min(took), "memory": peak_memory(), "anonymous": anonymous()}
+    warm = timed(embed, threads=cores(), most=WARM)["seconds"]
+    told = {"warm": warm, "memory": peak_memory(), "anonymous": anonymous()}
     print(json.dumps(told), flush=True)
 
 
@@ -106,14 +103,11 @@ def start(way: str, checkpoint: Path) -> dict[str, float]:
     """Start a way in a process of its own; time runs from before it exists to its first vector."""
     print(f"starting {way}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "start", "--one", way, "--checkpoint", str(checkpoint)]
-    begun = time.perf_counter()
-    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as process:
-        first = json.loads(process.stdout.readline() or "{}")
-        seconds = time.perf_counter() - begun
-        rest = process.stdout.read()
-    if process.returncode:
+    events: list[dict] = []
+    if listen(command, "", events.append, folder=HERE):
         sys.exit(f"{way} failed: see above")
-    return {"first": seconds} | first | json.loads(rest)
+    first, rest = events
+    return rest | first | {"first": first["at"]}
 
 
 def read_whole(checkpoint: Path) -> None:
@@ -138,9 +132,7 @@ def main() -> None:
         one(told.one, told.checkpoint)
         return
     machine = describe()
-    folder = told.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    folder = kept(told.folder)
     checkpoint = write_checkpoint(folder, told.layers)
     rows = []
     for way, (title, *_) in WAYS.items():

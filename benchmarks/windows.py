@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from engines import FOLDER
+from compare_engines import FOLDER
+from engines.timing import cores, keep_to
 from machine import describe, peak_memory
-from material import WHOLE_MODEL, document_of, token_counts, useful_flops, write_checkpoint
 from processes import run
 from report import MIB, cosines, markdown, write_page
-from routes.clock import cores, keep_to
+from workloads import WHOLE_MODEL, document_of, kept, token_counts, useful_flops, write_checkpoint
 
 RESULTS = Path(__file__).parent / "results" / "windows.md"
 SIZES = (1024, 2048, 4096, 8192, 16_384, 32_768)
@@ -96,9 +96,7 @@ def main() -> None:
         one(told.one, told.folder)
         return
     machine = describe()
-    folder = told.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    folder = kept(told.folder)
     checkpoint, document = write_checkpoint(folder, told.layers), document_of(told.tokens)
     facts = {"checkpoint": str(checkpoint), "document": document, "dtype": told.dtype}
     (folder / "windows.json").write_text(json.dumps(facts))

@@ -186,7 +186,7 @@ def write_foreign(path, **metadata):
         (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.write_bytes(b""), "is not a Parquet file, or damaged."),
         (lambda path: path.write_bytes(b"PAR1" * 9), "is not a Parquet file, or damaged."),
-        (write_foreign, "doesn't say which model made it: not from `ctxembed embed`."),
+        (write_foreign, "does not name the model that made it: it is not from `ctxembed embed`."),
         (
             lambda path: write_foreign(
                 path,
@@ -197,7 +197,7 @@ def write_foreign(path, **metadata):
                     "ctxembed.version": "9.0",
                 },
             ),
-            "names settings that this version doesn't know. It is from ctxembed 9.0",
+            "names settings that this version does not know. It is from ctxembed 9.0",
         ),
     ],
 )

@@ -159,7 +159,7 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(monkeypatch, tmp
         run_demo("fake", data, out=tmp_path / "no" / "report.html")
     with pytest.raises(ConfigurationError, match="is a folder"):
         run_demo("fake", data, out=tmp_path)
-    with pytest.raises(ConfigurationError, match="reads 1000 at the most"):
+    with pytest.raises(ConfigurationError, match="reads at most 1000"):
         run_demo("fake", data, chunk_tokens=1001, out=None)
 
 

@@ -1,8 +1,8 @@
 """Texts cut into chunks of a few tokens each, with the place of each chunk in its text.
 
 Borders fall at the end of a paragraph where one is near, else at the end of a sentence, and within
-a sentence only where it is longer than a chunk may be: `semantic-text-splitter` finds them. Counting
-tokens is left to the caller: a backend counts as its model does.
+a sentence only where it is longer than a chunk may be: `semantic-text-splitter` finds them.
+Counting tokens is left to the caller: a backend counts as its model does.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -45,11 +45,11 @@ def options(
         typer.Option("--debug", help="Show the traceback of an error; also after the command."),
     ] = False,
 ) -> None:
-    """Contextual chunk embeddings: every chunk's vector knows the other chunks of its document."""
+    """Contextual chunk embeddings: the vector of a chunk knows the other chunks of its document."""
 
 
 def _help(command: Callable[..., None]) -> str:
-    """Return a docstring with a line a paragraph, to be wrapped anew, and without markup."""
+    """Return a docstring with one line per paragraph, to be wrapped anew, and without markup."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 

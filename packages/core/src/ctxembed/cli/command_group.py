@@ -21,7 +21,7 @@ class Group(TyperGroup):
         return rest
 
     def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - versions of Typer differ
-        """Run the command; what isn't an error of ours goes on unchanged."""
+        """Run the command; errors that are not ours pass unchanged."""
         try:
             result: object = super().invoke(ctx)
             sys.stdout.flush()

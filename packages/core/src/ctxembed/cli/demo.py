@@ -12,16 +12,10 @@ from ctxembed.settings import EMBEDDED_MODEL, Settings
 _REPORT = Path("ctxembed-demo.html")
 
 
-@with_settings("device", "dtype")
+@with_settings("model", "device", "dtype", model=EMBEDDED_MODEL)
 def demo(
     settings: Settings,
     *,
-    model: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel="Model", help="Hub id, directory, or a name from `ctxembed models`."
-        ),
-    ] = EMBEDDED_MODEL,
     backend: LocalBackend = "auto",
     data: Annotated[
         Path | None,
@@ -33,8 +27,8 @@ def demo(
         typer.Option(
             "-o",
             "--out",
-            help="The report, one HTML file; without it ctxembed-demo.html in this folder, and for "
-            "--data ctxembed-demo-FOLDER.html.",
+            help="The report, one HTML file. By default ctxembed-demo.html; for --data the name of "
+            "its folder is added.",
         ),
     ] = None,
     report: Annotated[bool, typer.Option(help="Write the report.")] = True,
@@ -56,7 +50,7 @@ def demo(
     path = out or (Path(f"{_REPORT.stem}-{folder}.html") if folder else _REPORT)
     with stages() as watch:
         result = run_demo(
-            model,
+            settings.model,
             data,
             chunk_tokens=chunk_tokens,
             out=path if report else None,

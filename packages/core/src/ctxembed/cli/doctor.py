@@ -20,9 +20,12 @@ _WHAT_FOR = {
 def doctor() -> None:
     """Report what is installed, how fast this machine is, and what is missing."""
     installed = {name: machine.installed(name) for names in EXTRAS.values() for name in names}
-    _section("Versions", {"python": platform.python_version(), "ctxembed": __version__})
     optional = {name: found or "-" for name, found in installed.items()}
-    _lines({"numpy": machine.installed("numpy") or "missing"} | optional)
+    always = {"numpy": machine.installed("numpy") or "missing"}
+    _section(
+        "Versions",
+        {"python": platform.python_version(), "ctxembed": __version__} | always | optional,
+    )
     allowed = threads.allowed()
     _section("Machine", machine.describe() | {"threads": f"{allowed.number} ({allowed.reason})"})
     advice = [*_ignored(), *_too_many(allowed), *_missing(installed)]
@@ -82,9 +85,5 @@ def _missing(installed: dict[str, str | None]) -> list[str]:
 
 def _section(title: str, values: dict[str, str]) -> None:
     print(f"{'' if title == 'Versions' else chr(10)}{title}")
-    _lines(values)
-
-
-def _lines(values: dict[str, str]) -> None:
     for name, value in values.items():
         print(f"  {name:<24}{value}")

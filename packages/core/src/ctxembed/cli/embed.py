@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -17,7 +16,6 @@ from ctxembed.cli.error_reports import SOME_SKIPPED, as_options
 from ctxembed.cli.options import with_settings
 from ctxembed.cli.plurals import counted
 from ctxembed.cli.progress import document_bar
-from ctxembed.documents import TokenizedChunk
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.files.documents import Failure, Split
@@ -25,9 +23,6 @@ from ctxembed.files.origin import Origin
 from ctxembed.files.replacement import Replacement, check_replaceable
 from ctxembed.files.vectors import JsonlWriter, Writer
 from ctxembed.settings import Settings
-
-if TYPE_CHECKING:
-    from ctxembed.splitting import Piece
 
 STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
@@ -122,7 +117,8 @@ def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
     """Refuse what cannot be written, and what would be written or removed over the input."""
     written = []
     if out != STANDARD:
-        _check_out(out)
+        if out.suffix not in _SUFFIXES:
+            raise ConfigurationError(f"{out}: the name has to end on {' or '.join(_SUFFIXES)}.")
         written.append(out)
     if errors == "skip":
         written.append(skipped)
@@ -131,15 +127,6 @@ def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
     for path in {*written, skipped} if written else ():
         if source != STANDARD and _is_same(path, source):
             raise ConfigurationError(f"{path} would take the place of the input.")
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix not in _SUFFIXES:
-        raise ConfigurationError(f"{out}: the name has to end on {' or '.join(_SUFFIXES)}.")
-    if out.is_dir():
-        raise ConfigurationError(f"{out} is a directory. Hint: name a file.")
-    if not out.parent.is_dir():
-        raise ConfigurationError(f"the folder {out.parent} does not exist. Hint: create it.")
 
 
 def _is_same(path: Path, source: Path) -> bool:
@@ -168,19 +155,12 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
-    """Return a function that splits texts; the splitter is made for the first one."""
+    """Return a function that splits texts into chunks, tokenised as the embedder reads them."""
+    from ctxembed.splitting import splitter, usual_chunk_tokens
 
-    @cache
-    def made() -> "Callable[[str], list[Piece]]":
-        from ctxembed.splitting import splitter, usual_chunk_tokens
-
-        most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
-        return splitter(embedder.backend.tokenize, most)
-
-    def split(text: str) -> list[TokenizedChunk]:
-        return [piece.chunk for piece in made()(text)]
-
-    return split
+    most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
+    split = splitter(embedder.backend.tokenize, most)
+    return lambda text: [piece.chunk for piece in split(text)]
 
 
 def _logger(file: BinaryIO) -> Callable[[Failure], None]:

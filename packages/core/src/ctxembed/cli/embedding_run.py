@@ -38,11 +38,12 @@ def embed_lines(
     split: Split = refuse_text,
     skip: Callable[[Failure], None] | None = None,
     source: str = "input",
-    written: Callable[[Document], None] = lambda _: None,
+    written: Callable[[Summary, int], None] = lambda *_: None,
 ) -> Summary:
     """Embed the documents on lines of JSON and write them in order, holding a bounded number.
 
-    A line that cannot be embedded is given to `skip`. `written` is called after each document.
+    A line that cannot be embedded is given to `skip`. `written` is called
+    after each document, with what is done so far and the bytes of input read.
 
     Raises:
         InputError: there is no `skip`, and a line is bad; the message names `source` and the line.
@@ -57,7 +58,7 @@ def embed_lines(
                 writer.write(document, rows)
                 summary.documents += 1
                 summary.chunks += len(rows)
-                written(document)
+                written(summary, document.end)
             elif skip is None:
                 raise InputError(f"{source}, {result}")
             else:

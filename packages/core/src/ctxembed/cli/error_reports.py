@@ -31,7 +31,8 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     extra = extra_with(name)
     if extra is None:
         return None
-    return f'this needs {name}, which is not installed. Run: python -m pip install "ctxembed[{extra}]"'
+    install = f'python -m pip install "ctxembed[{extra}]"'
+    return f"this needs {name}, which is not installed. Run: {install}"
 
 
 def as_options(message: str) -> str:

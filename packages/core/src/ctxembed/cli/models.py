@@ -9,7 +9,7 @@ _NUMBERS = ("dimensions", "window", "USD/1M")
 
 
 def models() -> None:
-    """List the models that ctxembed has facts of; any other hub id or directory works too.
+    """List the models that ctxembed knows; any other hub id or directory works too.
 
     The window is in tokens, the price in USD for a million tokens over the API. Contextual models
     were trained to read all chunks of a document together.

@@ -1,7 +1,7 @@
 """One command-line option for every field of `Settings`: `with_settings`."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from functools import partial
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -13,20 +13,20 @@ from ctxembed.settings import Settings
 Command = Callable[..., None]
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
+def with_settings(*names: str, **defaults: object) -> Callable[[Command], Command]:
     """Give a command an option for each of these settings, without names for all of them.
 
-    The command's first argument is the `Settings`.
+    The command's first argument is the `Settings`. `defaults` replace the defaults of settings.
     """
     known = {each.name: each for each in fields(Settings)}
-    return partial(_with, [_option(known[name]) for name in names or known])
+    return partial(_with, [_option(known[name], defaults) for name in names or known])
 
 
 def _with(options: list[inspect.Parameter], command: Command) -> Command:
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
     def call(**given: Any) -> None:
-        values = {option.name: given.pop(option.name) for option in options}
+        values = {option.name: given.pop(option.name, option.default) for option in options}
         command(Settings(**values), **given)
 
     signature = inspect.Signature([*own, *options])
@@ -37,7 +37,7 @@ def _with(options: list[inspect.Parameter], command: Command) -> Command:
     return call
 
 
-def _option(setting: Field[Any]) -> inspect.Parameter:
+def _option(setting: Field[Any], defaults: Mapping[str, object]) -> inspect.Parameter:
     kind, text, metavar = setting.type, setting.metadata["text"], None
     if get_origin(kind) is Literal:
         # Settings refuses other values with a hint of its own. The choices are part of the text, because
@@ -48,6 +48,6 @@ def _option(setting: Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=setting.default,
+        default=defaults.get(setting.name, setting.default),
         annotation=Annotated[kind, option],
     )

@@ -37,7 +37,7 @@ def measure_cpu() -> Speeds:
 
     threads = limit_torch_threads()
     best: dict[tuple[str, str], float] = {}
-    # by turns, so that whatever else runs here slows all of them down alike
+    # in turn, so that other work on the machine slows all of them down alike
     for _ in range(_ROUNDS):
         for dtype in ("float32", "bfloat16"):
             for library, rate in product_rates(_LAYER, _TOKENS, dtype).items():

@@ -5,17 +5,17 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ctxembed.cli.plurals import counted
-from ctxembed.files.documents import Document
 
 if TYPE_CHECKING:
+    from ctxembed.cli.embedding_run import Summary
     from ctxembed.evaluation.vectors import Watch
 
 
 @contextmanager
-def document_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Document], None]]:
-    """Give a function to call after each document; `total` is the input's bytes where known."""
+def document_bar(*, show: bool, total: int | None) -> "Iterator[Callable[[Summary, int], None]]":
+    """Give a function to call with what is done and the bytes read, of `total` bytes."""
     if not show:
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich import progress
     from rich.console import Console
@@ -27,19 +27,12 @@ def document_bar(*, show: bool, total: int | None) -> Iterator[Callable[[Documen
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
     )
-    documents = chunks = 0
     with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total, done="0 documents")
 
-        def done() -> str:
-            return f"{counted(documents, 'document')}, {counted(chunks, 'chunk')}"
-
-        task = bar.add_task("", total=total, done=done())
-
-        def advance(document: Document) -> None:
-            nonlocal documents, chunks
-            documents += 1
-            chunks += len(document.chunks)
-            bar.update(task, completed=document.end, done=done())
+        def advance(done: "Summary", end: int) -> None:
+            size = f"{counted(done.documents, 'document')}, {counted(done.chunks, 'chunk')}"
+            bar.update(task, completed=end, done=size)
 
         yield advance
 

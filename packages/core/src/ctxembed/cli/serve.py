@@ -41,11 +41,11 @@ def serve(
         int, typer.Option(min=1, help="Largest size of a request; beyond it clients get 413.")
     ] = 8 * 2**20,
 ) -> None:
-    """Serve the embeddings API from local weights, for every client of the hosted one.
+    """Serve the embeddings API from local weights, to any client of the hosted API.
 
-    The server listens at once and is ready (`GET /ready`) when the weights are loaded. After SIGTERM
-    or Ctrl-C it accepts no more requests and finishes those that it has, for at most one minute. A
-    second Ctrl-C stops it at once.
+    The server listens at once and is ready (`GET /ready`) when the weights are loaded. After
+    SIGTERM or Ctrl-C it accepts no more requests and finishes those that it has, for at most one
+    minute. A second Ctrl-C stops it at once.
 
     A pplx-embed checkpoint is served under its own model ids, any other model under all four
     official ones. `GET /v1/models` lists them.

@@ -18,7 +18,7 @@ Kind = Literal["value", "gain", "beyond"]
 def compare(
     scores: Mapping[Method, Mapping[Metric, Scores]], documents: Sequence[str], *, seed: int
 ) -> dict[tuple[Method, Kind], Figures]:
-    """Return each method's "value", its "gain" over independent, and what it has "beyond" contextual.
+    """Return each method's "value", its "gain" over independent, and its lead "beyond" contextual.
 
     `scores` holds one value per query, `documents` the document of each query.
     """

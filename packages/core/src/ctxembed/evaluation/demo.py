@@ -8,9 +8,10 @@ from ctxembed.evaluation.corpus import cut
 from ctxembed.evaluation.dataset import load_data
 from ctxembed.evaluation.findings import find
 from ctxembed.evaluation.provenance import provenance
-from ctxembed.evaluation.report import check_out, write_report
+from ctxembed.evaluation.report import write_report
 from ctxembed.evaluation.result import DemoResult
 from ctxembed.evaluation.vectors import Watch, embed_by_methods, embed_queries
+from ctxembed.files.replacement import check_replaceable
 from ctxembed.settings import EMBEDDED_MODEL, BackendChoice, Dtype, Settings
 from ctxembed.windows import layout_for
 
@@ -39,7 +40,8 @@ def run_demo(
         InputError: a line of the data, or a document, cannot be used.
         BackendError: the model gave no vectors.
     """
-    check_out(out)
+    if out is not None:
+        check_replaceable(out)
     dataset = load_data(data)
     settings = Settings(model=model, backend=backend, device=device, dtype=dtype, encoding="float")
     with (
@@ -62,5 +64,5 @@ def _check_chunk_tokens(chunk_tokens: int, embedder: Embedder) -> None:
     limit = layout_for(embedder.settings, spec).max_tokens
     if chunk_tokens > limit:
         raise ConfigurationError(
-            f"chunk_tokens is {chunk_tokens} and {spec.name} reads {limit} at the most."
+            f"chunk_tokens is {chunk_tokens} and {spec.name} reads at most {limit}."
         )

@@ -20,7 +20,7 @@ def score(hits: NDArray[np.intp], relevant: Sequence[Sequence[int]]) -> dict[Met
     """Return one value per query for each metric.
 
     `hits` are chunk numbers, nearest first, shape (queries, depth); `relevant` are the numbers of
-    the chunks that answer each query, one at the least.
+    the chunks that answer each query, at least one.
     """
     wanted = {
         str(query): dict.fromkeys(map(str, chunks), 1) for query, chunks in enumerate(relevant)

@@ -41,7 +41,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def figures_svg(methods: Sequence[MethodResult]) -> str:
-    """Return bars of every metric and method, and the differences to independent, with intervals."""
+    """Return bars of every metric and method, and differences to independent, with intervals."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "figures"}):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         bars, gains = figure.subplots(1, 2, width_ratios=[3, 2])

@@ -1,4 +1,4 @@
-"""The provenance of the figures: model, data, settings and machine, so that they can be made again."""
+"""The provenance of the figures: what is needed to make them again."""
 
 import os
 import platform

@@ -10,29 +10,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ctxembed.errors import ConfigurationError
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
 from ctxembed.evaluation.plots import figures_svg, heat_map_svg
 from ctxembed.evaluation.result import DemoResult
-from ctxembed.files.replacement import Replacement, check_replaceable
+from ctxembed.files.replacement import Replacement
 
 _FOLDER = Path(__file__).parent
 
 
-def check_out(out: Path | None) -> None:
-    """Raise `ConfigurationError` where a report can't be written: before the work is done."""
-    if out is None:
-        return
-    if out.is_dir():
-        raise ConfigurationError(f"{out} is a folder. Hint: --out takes the name of a file.")
-    if not out.resolve().parent.is_dir():
-        raise ConfigurationError(f"{out} can't be written: there is no folder {out.parent}.")
-    check_replaceable(out)
-
-
 def write_report(result: DemoResult, out: Path) -> None:
-    """Write the report; what stood at `out` stays as it is until the new one is whole."""
+    """Write the report; an older file at `out` stays as it is until the new one is complete."""
     page = render(result)
     with Replacement(out) as replacement:
         replacement.file.write(page.encode())

@@ -36,7 +36,7 @@ def verdict(
         where = f"With {documents} document there are no intervals, so nothing is sure"
         return f"{where}: nDCG@10 {ndcg.value:+.3f} and MRR@10 {mrr.value:+.3f} with context."
     if documents < FEW_DOCUMENTS:
-        where = f"{documents} documents are too few to tell, whatever the intervals say"
+        where = f"{documents} documents are too few to tell, also where the intervals are narrow"
         return f"{where}: nDCG@10 {ndcg.value:+.3f} and MRR@10 {mrr.value:+.3f} with context."
     link = "and" if mrr.direction == ndcg.direction else "but"
     effect = (

@@ -1,6 +1,6 @@
-"""What the vectors of a file were made with, as the file's own metadata says.
+"""The origin of the vectors in a file: what they were made with, kept in the file's metadata.
 
-Never where the API is: a file from elsewhere would decide where the key of whoever searches it goes.
+The address of the API is never kept: a file from elsewhere must not decide where a key is sent.
 """
 
 import json
@@ -49,7 +49,7 @@ class Origin:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
-        """Return the origin that a file names, or raise `InputError`."""
+        """Return the origin that a file's metadata has, or raise `InputError`."""
         version = metadata.get(_VERSION, b"unknown").decode(errors="replace")
         try:
             values = json.loads(metadata[_SETTINGS])
@@ -59,10 +59,10 @@ class Origin:
             return cls(settings, fingerprint, int(metadata[_DIMENSIONS]), version)
         except KeyError:
             raise InputError(
-                "doesn't say which model made it: not from `ctxembed embed`."
+                "does not name the model that made it: it is not from `ctxembed embed`."
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(
-                f"names settings that this version doesn't know. It is from ctxembed {version}, "
+                f"names settings that this version does not know. It is from ctxembed {version}, "
                 f"this is {VERSION}: install that version, or embed again."
             ) from error

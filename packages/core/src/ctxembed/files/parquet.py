@@ -1,7 +1,8 @@
 """Vectors in Parquet files, one row per chunk: written document by document, read batch by batch.
 
-The columns are `id`, `chunk_index`, `text` and `embedding`: a fixed-size list of int8 (int8, binary)
-or float32 (float, normalized), or fixed-size bytes (ubinary). The schema's metadata is the `Origin`.
+The columns are `id`, `chunk_index`, `text` and `embedding`: a fixed-size list of int8 (int8,
+binary) or float32 (float, normalized), or fixed-size bytes (ubinary). The schema's metadata is the
+`Origin`.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A file that takes another's place only when it is whole."""
+"""The replacement of a file: it takes the place of the old one only when it is complete."""
 
 import os
 import secrets
@@ -12,10 +12,10 @@ from ctxembed.errors import ConfigurationError
 
 
 class Replacement:
-    """A new file beside `path`: `publish` puts it in place, leaving the block without removes it.
+    """A new file beside `path`: `publish` puts it in place, else the end of the block removes it.
 
-    Whatever stands at `path` stays as it is until then, and its permissions go to the new file. A
-    link is followed; what is no regular file is refused.
+    A file at `path` stays as it is until then, and its permissions go to the new file. A link is
+    followed; what is no regular file is refused.
     """
 
     file: BinaryIO
@@ -52,13 +52,19 @@ def check_replaceable(path: Path) -> int | None:
     """Return the permissions of the file at `path`, None where there is none.
 
     Raises:
-        ConfigurationError: a folder, a pipe or a device stands there.
+        ConfigurationError: a folder, a pipe or a device is there, or the folder is missing.
         OSError: the system takes no such name.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return None
+        if path.parent.is_dir():
+            return None
+        raise ConfigurationError(
+            f"{path} cannot be written: there is no folder {path.parent}. Hint: create it."
+        ) from None
+    if stat.S_ISDIR(mode):
+        raise ConfigurationError(f"{path} is a folder. Hint: name a file.")
     if not stat.S_ISREG(mode):
         raise ConfigurationError(f"{path} is no regular file. Hint: name another file.")
     return stat.S_IMODE(mode) & 0o777

@@ -1,4 +1,4 @@
-"""The matrix products of a loaded model, and the speed at which this machine computes such products."""
+"""The matrix products of a loaded model, and the speed of such products on this machine."""
 
 from collections.abc import Callable, Iterable
 from functools import partial

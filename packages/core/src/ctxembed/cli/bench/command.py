@@ -130,7 +130,7 @@ def bench(
 def _dtypes(backend: BackendName, asked: Sequence[str], *, agreement: bool) -> list[Dtype]:
     """Return what to measure, each once, float32 first."""
     if backend == "onnx":
-        # a graph has one type; "auto" and "float32" both stand for it, and others are refused on opening
+        # a graph has one type; "auto" and "float32" both mean it, others are refused on opening
         names = dict.fromkeys(
             "auto" if each == _REFERENCE else each for each in asked or ("auto",)
         )

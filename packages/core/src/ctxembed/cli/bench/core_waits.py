@@ -10,7 +10,7 @@ Waits = Mapping[str, int]
 
 
 def waits(tasks: Path = _TASKS) -> Waits | None:
-    """Return how long each thread with work to do has waited for a core, None where it is not known."""
+    """Return how long each thread has waited for a core, None where it is not known."""
     found: dict[str, int] = {}
     ran = 0
     for file in tasks.glob("*/schedstat"):
@@ -20,7 +20,7 @@ def waits(tasks: Path = _TASKS) -> Waits | None:
             continue
         ran += running
         found[file.parent.name] = waiting
-    return found if ran else None  # a kernel that doesn't count has zeros for all
+    return found if ran else None  # a kernel that does not count has zeros for all
 
 
 def waited(before: Waits | None, after: Waits | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The documents that are measured: lines of a file, as `ctxembed embed` reads them, or those shipped."""
+"""The documents that are measured: those of a file, as for `ctxembed embed`, or those shipped."""
 
 from collections.abc import Iterator
 from pathlib import Path

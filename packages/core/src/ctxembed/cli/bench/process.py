@@ -26,7 +26,7 @@ from ctxembed.settings import Settings
 
 Event = dict[str, Any]
 Watch = Callable[[Event], None]
-"""Is called with each event of a process: its values, and under "at" the seconds since the start."""
+"""Is called with each event of a process: its values, and "at", the seconds since the start."""
 
 _REFERENCE = "float32"
 # -P: a file of the user that is called torch.py is not imported
@@ -35,9 +35,9 @@ _COMMAND = (sys.executable, "-P", "-m", "ctxembed.cli.bench.worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a process is to measure: documents for `seconds`, with `settings`; `data` as for `embed`.
+    """What a process measures: documents for `seconds`, with `settings`.
 
-    Without `chunk_tokens` texts are cut as `ctxembed embed` cuts them.
+    `data` is a file as for `ctxembed embed`; without `chunk_tokens` texts are cut as it cuts them.
     """
 
     settings: Settings
@@ -48,11 +48,11 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The type of arithmetic, or "onnx": a graph has its own, whatever `dtype` says."""
+        """The type of arithmetic, or "onnx": a graph has its own, and `dtype` does not change it."""
         return "onnx" if self.settings.resolve_backend() == "onnx" else self.settings.dtype
 
     def to_json(self, codes: Path, limit: int | None) -> str:
-        """Return what the worker reads; `codes` is its file for them, `limit` the most documents."""
+        """Return what the worker reads: also its file for `codes`, and at most how many documents."""
         plain = {name: getattr(self, name) for name in ("chunk_tokens", "seconds", "debug")}
         plain |= {"settings": self.settings.to_dict(), "codes": str(codes), "limit": limit}
         return json.dumps(plain | {"data": None if self.data is None else str(self.data)})
@@ -110,9 +110,9 @@ def run(task: Task, codes: Path, limit: int | None, watch: Watch) -> Measured:
 
 
 def listen(command: Sequence[str], text: str, watch: Watch, *, folder: Path | None = None) -> int:
-    """Start a process, give it a text, watch the lines of JSON that it writes; return its exit code.
+    """Start a process, give it a text, watch its lines of JSON, and return its exit code.
 
-    The process runs in `folder` and ends with this call, whatever ends that.
+    The process runs in `folder`. It ends with this call, also when an error ends the call.
     """
     start = perf_counter()
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours

@@ -17,10 +17,10 @@ _WAITED = 0.1
 class Measured:
     """The figures of one type of arithmetic; None stands for what could not be measured.
 
-    `seconds` is the fastest of `runs`; `started`, `loaded` and `first` are the three parts of the time
-    to the first vector, one after the other. `waited` is the share of that fastest run that a thread
-    waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU), `operations` are
-    those of one run, `peak` is in GFLOP/s, of all devices together.
+    `seconds` is the fastest of `runs`; `started`, `loaded` and `first` are the three parts of the
+    time to the first vector, one after the other. `waited` is the share of that fastest run in which
+    a thread waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU),
+    `operations` are those of one run, `peak` is in GFLOP/s, of all devices together.
     """
 
     name: str
@@ -77,8 +77,9 @@ class Measured:
 class Result:
     """Everything that was measured, and with what; `available` counts the documents there are.
 
-    `settings` are those of all rows, without their dtype; `seconds` is the time that each was given.
-    `load` is that of the whole machine, so `cores` are all of its cores, not only those of this process.
+    `settings` are those of all rows, without their dtype; `seconds` is the time given to each.
+    `load` is that of the whole machine, so `cores` are all of its cores, not only those of this
+    process.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""The benchmark on a terminal: one column per type of arithmetic, and notes on what was not measured."""
+"""The benchmark on a terminal: one column per type of arithmetic, and notes below."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
 """The process that measures one type of arithmetic.
 
-It reads a task on standard input and writes events on standard output, one line of JSON each. Its errors
-go to standard error as the command line shows them. `process` starts it.
+It reads a task on standard input and writes events on standard output, one line of JSON each. Its
+errors go to standard error as the command line shows them. `process` starts it.
 """
 
 import json

@@ -1,6 +1,6 @@
 """`ctxembed embed` on a backend without a model, with its own peak memory as the last line.
 
-`python stream.py embed - -o out.parquet` takes the command line's own arguments.
+`python embed_without_model.py embed - -o out.parquet` takes the command line's own arguments.
 """
 
 from dataclasses import replace

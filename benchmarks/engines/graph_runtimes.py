@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from routes.batches import Documents, in_batches
+from engines.batches import Documents, in_batches
 
 
 def onnxruntime(checkpoint: Path, threads: int) -> Callable[[Documents], list[np.ndarray]]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from material import WORKLOADS
+from engines.names import ENGINES
 from report import COLUMNS, failed, listed, markdown, row
-from routes.table import ROUTES
+from workloads import WORKLOADS
 
 OPENING = """# The CPU path against the reference and other engines
 
@@ -37,7 +37,7 @@ def _described(work: Mapping, layers: int) -> str:
 
 
 def _section(found: Mapping, workload: str, threads: str) -> Iterator[str]:
-    took = {name: found["took"].get(f"{workload}/{threads}/{name}") for name in ROUTES}
+    took = {name: found["took"].get(f"{workload}/{threads}/{name}") for name in ENGINES}
     reference = took["reference"]
     if reference is None or "seconds" not in reference:
         return
@@ -49,14 +49,14 @@ def _section(found: Mapping, workload: str, threads: str) -> Iterator[str]:
     yield from markdown(
         COLUMNS,
         (
-            failed(ROUTES[name].title, each["failed"])
+            failed(ENGINES[name].title, each["failed"])
             if "failed" in each
             else row(
-                ROUTES[name].title,
+                ENGINES[name].title,
                 each,
                 reference,
                 found["work"][workload],
-                peaks[ROUTES[name].peak],
+                peaks[ENGINES[name].peak],
             )
             for name, each in took.items()
             if each is not None
@@ -83,7 +83,7 @@ def _machine(found: Mapping) -> dict[str, object]:
     }
     return kept | {
         "Measured": f"{days[0]} to {days[-1]} UTC",
-        "Load before each route": f"{min(loads):.1f} to {max(loads):.1f}",
+        "Load before each engine": f"{min(loads):.1f} to {max(loads):.1f}",
         "Versions": ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in versions.items()),
         "Peak of matrix products at the model's shapes, GFLOP/s": peaks,
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from routes.batches import SEPARATOR, Documents, codes, joined, spans, tokenizer
-from routes.export import plain
+from engines.batches import SEPARATOR, Documents, codes, joined, spans, tokenizer
+from engines.export import plain
 
 BATCH_TOKENS = 4096
 

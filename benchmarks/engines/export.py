@@ -1,6 +1,6 @@
 """The checkpoint in the forms that other engines read: plain Qwen3, ONNX, and OpenVINO's own.
 
-`python -m routes.export FORM CHECKPOINT` writes one beside the weights. Both graphs take ids and a
+`python -m engines.export FORM CHECKPOINT` writes one beside the weights. Both graphs take ids and a
 mask of real tokens, look both ways, and keep no mask of tokens by tokens.
 """
 

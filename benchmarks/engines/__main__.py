@@ -1,4 +1,4 @@
-"""Runs one route over one workload: `python -m routes ROUTE WORKLOAD THREADS FOLDER`.
+"""Runs one engine over one workload: `python -m engines ROUTE WORKLOAD THREADS FOLDER`.
 
 Prints one line of JSON, the seconds or why it failed, and leaves its codes in FOLDER.
 """
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 from machine import peak_memory, versions
-from material import read, token_counts
+from workloads import read, token_counts
 
-from routes.clock import keep_to, timed
-from routes.table import open_route
+from engines.names import open_engine
+from engines.timing import keep_to, timed
 
 
 def measure(name: str, workload: str, threads: int, folder: Path) -> dict[str, object]:
-    """Return what a route took; its codes are written."""
+    """Return what an engine took; its codes are written."""
     started = time.perf_counter()
     checkpoint, documents = read(folder, workload)
     longest = max(token_counts(checkpoint, documents))
-    embed = open_route(name, checkpoint, threads=threads, longest=longest)
+    embed = open_engine(name, checkpoint, threads=threads, longest=longest)
     embed([documents[0][:3]])  # a small document, to warm up
     ready = time.perf_counter() - started
     runs: list[list[np.ndarray]] = []
@@ -31,7 +31,7 @@ def measure(name: str, workload: str, threads: int, folder: Path) -> dict[str, o
 
 
 def main(name: str, workload: str, threads: int, folder: Path) -> None:
-    """Run one route and print."""
+    """Run one engine and print."""
     keep_to(threads)
     try:
         found = measure(name, workload, threads, folder)

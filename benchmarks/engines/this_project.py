@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from routes.batches import Documents
+from engines.batches import Documents
 
 
 def load(checkpoint: Path, **settings: str) -> Callable[[Documents], list[np.ndarray]]:

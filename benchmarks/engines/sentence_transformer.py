@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from routes.batches import SEPARATOR, Documents, codes, joined, spans
-from routes.export import plain
+from engines.batches import SEPARATOR, Documents, codes, joined, spans
+from engines.export import plain
 
 
 def load(checkpoint: Path, way: str) -> Callable[[Documents], list[np.ndarray]]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
-from routes.batches import SEPARATOR, Documents, joined
+from engines.batches import SEPARATOR, Documents, joined
 
 BATCH = 32
 

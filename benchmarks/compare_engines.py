@@ -1,9 +1,9 @@
-"""This project's CPU path against the reference and other engines, every route in its own process.
+"""This project's CPU path against the reference and other engines, every engine in its own process.
 
-    python benchmarks/engines.py                                  # everything: 25 to 30 minutes
-    python benchmarks/engines.py --workload short --threads 1     # a part: merged into the results
-    python benchmarks/engines.py --route ctxembed-float32 --route vllm-float32
-    python benchmarks/engines.py --report                         # write the table again, run nothing
+    python benchmarks/compare_engines.py              # everything: 25 to 30 minutes
+    python benchmarks/compare_engines.py --workload short --threads 1   # a part, merged
+    python benchmarks/compare_engines.py --engine ctxembed-float32 --engine vllm-float32
+    python benchmarks/compare_engines.py --report     # write the table again, run nothing
 
 `nox -s bench-engines` makes the environments and passes the options on. What was measured is kept in
 `results/engines.json`; the table is made from all of it.
@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from engines_table import write_table
+from engine_tables import write_table
+from engines.names import ENGINES
+from engines.timing import cores
 from machine import describe
-from material import WORKLOADS, prepare, read, token_counts, useful_flops
 from processes import run
 from report import agreement
-from routes.clock import cores
-from routes.table import ROUTES
+from workloads import WORKLOADS, kept, prepare, read, token_counts, useful_flops
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "engines.json"
@@ -41,7 +41,7 @@ def options() -> argparse.Namespace:
     every = sorted({1, cores()})
     add = parser.add_argument
     add("--workload", action="append", choices=[*WORKLOADS], help="default: all but tiny")
-    add("--route", action="append", choices=[*ROUTES], help="default: all")
+    add("--engine", action="append", choices=[*ENGINES], help="default: all")
     add("--threads", action="append", type=int, help="1: CPU time on one core; more: wall time")
     add("--python", action="append", default=[], metavar="ENVIRONMENT=PATH", help="e.g. vllm=...")
     add("--folder", type=Path, default=FOLDER, help="checkpoints and exports, kept for next time")
@@ -49,7 +49,7 @@ def options() -> argparse.Namespace:
     add("--fresh", action="store_true", help="forget earlier results")
     add("--report", action="store_true", help="write the table only")
     told = parser.parse_args()
-    told.workload, told.route = told.workload or usual, told.route or [*ROUTES]
+    told.workload, told.engine = told.workload or usual, told.engine or [*ENGINES]
     told.threads = told.threads or every
     told.python = {"main": sys.executable} | dict(each.split("=", 1) for each in told.python)
     return told
@@ -76,14 +76,14 @@ def work_of(folder: Path, workload: str) -> dict[str, float]:
 
 
 def ready_form(folder: Path, workload: str, form: str | None) -> None:
-    """Export a checkpoint into the form that a route reads, unless it is there.
+    """Export a checkpoint into the form that an engine reads, unless it is there.
 
-    Where that fails the route fails too, and says that the file is missing.
+    Where that fails the engine fails too, and says that the file is missing.
     """
     checkpoint = folder / f"checkpoint-{WORKLOADS[workload].layers}"
     done = checkpoint / f"{form}.exported"
     if form and not done.is_file():
-        found = run("routes.export", form, checkpoint)
+        found = run("engines.export", form, checkpoint)
         if "failed" not in found:
             done.touch()
         else:
@@ -91,14 +91,14 @@ def ready_form(folder: Path, workload: str, form: str | None) -> None:
 
 
 def measure(told: argparse.Namespace, name: str, workload: str, threads: int) -> dict[str, object]:
-    """Return what a route took and how far its codes are the reference's."""
-    route = ROUTES[name]
+    """Return what an engine took and how far its codes are the reference's."""
+    engine = ENGINES[name]
     stamp = {"when": datetime.now(UTC).isoformat(timespec="minutes"), "load": os.getloadavg()[0]}
-    if workload in route.omit:
-        return stamp | {"failed": route.omit[workload]}
-    python = told.python.get(route.environment, f"no environment named {route.environment}")
-    ready_form(told.folder, workload, route.form)
-    took = run("routes", name, workload, threads, told.folder, python=python)
+    if workload in engine.omit:
+        return stamp | {"failed": engine.omit[workload]}
+    python = told.python.get(engine.environment, f"no environment named {engine.environment}")
+    ready_form(told.folder, workload, engine.form)
+    took = run("engines", name, workload, threads, told.folder, python=python)
     if "failed" in took:
         return stamp | took
     codes = {
@@ -111,9 +111,7 @@ def measure(told: argparse.Namespace, name: str, workload: str, threads: int) ->
 def main() -> None:
     """Measure what is asked for, a result saved as soon as it is there, and write the table."""
     told = options()
-    told.folder.mkdir(parents=True, exist_ok=True)
-    told.folder = told.folder.resolve()
-    (told.folder / ".gitignore").write_text("*\n")
+    told.folder = kept(told.folder)
     found = earlier(told.results, fresh=told.fresh)
     for workload in [] if told.report else told.workload:
         prepare(told.folder, workload)
@@ -121,9 +119,9 @@ def main() -> None:
         for threads in told.threads:
             for name in PEAKS:
                 peaks = found["peaks"].setdefault(str(threads), {})
-                reached = run("routes.peak", name, threads).get("gflops", 0.0)
+                reached = run("engines.peak", name, threads).get("gflops", 0.0)
                 peaks[name] = max(peaks.get(name, 0.0), reached)
-            for name in told.route:
+            for name in told.engine:
                 key = f"{workload}/{threads}/{name}"
                 found["took"][key] = measure(told, name, workload, threads)
                 told.results.write_text(json.dumps(found, indent=1))

@@ -1,6 +1,6 @@
 """One way from windows of text to chunk vectors with all-MiniLM-L6-v2, and how exact they are.
 
-`python -m routes.minilm WAY THREADS FOLDER` reads `windows.json` in FOLDER and prints one line of
+`python -m engines.minilm WAY THREADS FOLDER` reads `windows.json` in FOLDER and prints one line of
 JSON. Whatever makes the vectors makes the chunks too, inside the time. Exact is a chunk's mean over
 the states of its tokens, the window alone in a stock float32 model: found by characters afterwards.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from machine import peak_memory, versions
 from report import cosines
 
-from routes.clock import keep_to, timed
+from engines.timing import keep_to, timed
 
 CHUNK_TOKENS = 64
 LONGEST, SPECIAL = 512, 2

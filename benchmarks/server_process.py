@@ -1,6 +1,6 @@
-"""A server in a process of its own, for the benchmarks of it, and a plain client: a document a request.
+"""A server in a process of its own, for the benchmarks of it, and a plain client for one document.
 
-    python benchmarks/serving.py --model minilm        # as the benchmarks start it: `ctxembed serve`
+    python benchmarks/server_process.py --model minilm      # as the benchmarks start it
 
 A simulated device sleeps 4 ms a call and as long as its tokens take: what is left is what the server
 itself costs.

@@ -1,4 +1,4 @@
-"""The routes by name: what they are, which environment runs them, and what they need exported."""
+"""The engines by name: what they are, which environment runs them, and what they need exported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ DTYPES = ("float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
-class Route:
+class Engine:
     """One way from documents to codes.
 
-    `peak` is the type whose measured peak its speed is a share of; `form` what `routes.export` has
+    `peak` is the type whose measured peak its speed is a share of; `form` what `engines.export` has
     to write first; `facts` what it wants to know of the run; `omit` why a workload is left out.
     """
 
@@ -34,52 +34,54 @@ _SQUARE = {
     "in all were not enough",
     "longest": "the export keeps matrices of tokens by tokens for all heads: 64 GiB each",
 }
-_OPENVINO = {"load": "runtimes:openvino", "form": "openvino", "facts": ("threads",)}
+_OPENVINO = {"load": "graph_runtimes:openvino", "form": "openvino", "facts": ("threads",)}
 
-ROUTES = {
-    "reference": Route("reference: float32 `AutoModel`, padded batches", "reference:load", {}),
+ENGINES = {
+    "reference": Engine("reference: float32 `AutoModel`, padded batches", "reference:load", {}),
     **{
-        f"ctxembed-{dtype}": Route(f"ctxembed, {dtype}", "ours:load", {"dtype": dtype}, peak=dtype)
+        f"ctxembed-{dtype}": Engine(
+            f"ctxembed, {dtype}", "this_project:load", {"dtype": dtype}, peak=dtype
+        )
         for dtype in DTYPES
     },
-    "ctxembed-onnx": Route(
+    "ctxembed-onnx": Engine(
         'ctxembed, `backend="onnx"`, float32',
-        "ours:load",
+        "this_project:load",
         {"backend": "onnx"},
         form="onnx",
         omit=_SQUARE,
     ),
-    "sentence-transformers": Route(
+    "sentence-transformers": Engine(
         "sentence-transformers, token embeddings, pooled by hand",
-        "sentences:load",
+        "sentence_transformer:load",
         {"way": "contextual"},
         omit={"longest": _ONE},
     ),
-    "sentence-transformers-plain": Route(
+    "sentence-transformers-plain": Engine(
         "sentence-transformers, plain `encode` of chunks (not contextual)",
-        "sentences:load",
+        "sentence_transformer:load",
         {"way": "alone"},
         omit={"long": _CHUNKS, "longest": _CHUNKS},
     ),
-    "onnxruntime": Route(
+    "onnxruntime": Engine(
         "ONNX Runtime, float32, sorted batches",
-        "runtimes:onnxruntime",
+        "graph_runtimes:onnxruntime",
         {},
         form="onnx",
         facts=("threads",),
         omit=_SQUARE,
     ),
-    "openvino-float32": Route(
+    "openvino-float32": Engine(
         "OpenVINO, float32, sorted batches", arguments={"precision": "f32"}, **_OPENVINO
     ),
-    "openvino-bfloat16": Route(
+    "openvino-bfloat16": Engine(
         "OpenVINO, bfloat16, sorted batches",
         arguments={"precision": "bf16"},
         peak="bfloat16",
         **_OPENVINO,
     ),
     **{
-        f"vllm-{dtype}": Route(
+        f"vllm-{dtype}": Engine(
             f"vLLM for CPUs, {dtype}",
             "vllm_cpu:load",
             {"dtype": dtype},
@@ -93,9 +95,9 @@ ROUTES = {
 }
 
 
-def open_route(name: str, checkpoint: Path, **facts: int) -> Callable:
-    """Return a route's way from documents to codes, loaded."""
-    route = ROUTES[name]
-    module, function = route.load.split(":")
-    load = getattr(import_module(f"routes.{module}"), function)
-    return load(checkpoint, **route.arguments, **{fact: facts[fact] for fact in route.facts})
+def open_engine(name: str, checkpoint: Path, **facts: int) -> Callable:
+    """Return an engine's way from documents to codes, loaded."""
+    engine = ENGINES[name]
+    module, function = engine.load.split(":")
+    load = getattr(import_module(f"engines.{module}"), function)
+    return load(checkpoint, **engine.arguments, **{fact: facts[fact] for fact in engine.facts})

@@ -1,8 +1,10 @@
-"""How a route is timed: threads and cores fixed, the best of a few runs, CPU and wall time."""
+"""How an engine is timed: threads and cores fixed, the best of a few runs, CPU and wall time."""
 
 import os
 import time
 from collections.abc import Callable
+
+from ctxembed.cli.bench.timer import fastest
 
 ENOUGH = 20.0
 """Seconds: runs are repeated until so much time was measured."""
@@ -30,15 +32,14 @@ def keep_to(threads: int) -> None:
 def timed(run: Callable[[], object], *, threads: int, most: int = MOST) -> dict[str, float]:
     """Return the best of some runs in seconds: by CPU time with one thread, else by wall time.
 
-    As many runs as fit into `ENOUGH` seconds: one at least, `most` at the most.
+    As many runs as fit into `ENOUGH` seconds: at least one, at most `most`.
     """
-    by = "cpu" if threads == 1 else "wall"
-    best = {"cpu": float("inf"), "wall": float("inf")}
-    total, runs = 0.0, 0
-    while not runs or (runs < most and total + total / runs < ENOUGH):
+
+    def once() -> dict[str, float]:
         cpu, wall = time.process_time(), time.perf_counter()
         run()
-        spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-        best = min(best, spent, key=lambda each: each[by])
-        total, runs = total + spent["wall"], runs + 1
+        return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+    by = "cpu" if threads == 1 else "wall"
+    best, runs = fastest(once, lambda spent: spent[by], within=ENOUGH, most=most)
     return best | {"runs": runs, "seconds": best[by]}

@@ -1,4 +1,4 @@
-"""What is measured on: checkpoints with random weights, and documents of random words."""
+"""Workloads: checkpoints with random weights, and documents of random words."""
 
 import json
 import random
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ctxembed.backends.flops import Work
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "plugins"))
 
@@ -122,5 +124,13 @@ def useful_flops(counts: list[int], layers: int) -> float:
     heads, kv_heads = (
         SHAPE[f"num_{name}_heads"] * SHAPE["head_dim"] for name in ("attention", "key_value")
     )
-    weights = width * (2 * heads + 2 * kv_heads + 3 * inner)
-    return layers * sum(2 * weights * count + 4 * count**2 * heads for count in counts)
+    layer = ((heads, width), (kv_heads, width), (kv_heads, width), (width, heads))
+    feed_forward = ((inner, width), (inner, width), (width, inner))
+    return Work((*layer, *feed_forward) * layers, heads * layers).operations(counts)
+
+
+def kept(folder: Path) -> Path:
+    """Return a folder's full path, made where it is missing; git ignores what is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n")
+    return folder.resolve()
