@@ -76,8 +76,9 @@ def group_siblings(
     found = []
     for positions in group((key, position) for position, key in enumerate(keys)).documents:
         first = positions[0]
-        if keys[first] is not None:
-            found.append(_in_order(keys[first], positions, documents, order_key))
+        key = keys[first]
+        if key is not None:
+            found.append(_in_order(key, positions, documents, order_key))
             continue
         counted = order_key is not None and documents[first].meta.get(order_key) is not None
         problem = f"it has a {order_key} and no {source_key}" if counted else None
