@@ -356,7 +356,7 @@ def test_no_answer_in_time_halves_what_is_under_way(api):
 
 
 async def _pace(client):
-    return client._pace.allowed
+    return client._limiter.limit
 
 
 @pytest.mark.parametrize("key", ["x", "token", "maximum"])

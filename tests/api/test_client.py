@@ -473,7 +473,8 @@ def test_every_error_of_the_http_library_is_ours():
     """Walks its classes, so that a new one doesn't slip through."""
     import httpx
 
-    from ctxembed.backends.api.client import Endpoint, translated
+    from ctxembed.backends.api.client import translated
+    from ctxembed.backends.api.endpoint import Endpoint
 
     endpoint = Endpoint(
         base_url="http://127.0.0.1", api_key="k", timeout=1, max_retries=0, concurrency=1
@@ -563,48 +564,48 @@ def test_pace_starts_low_and_grows(api):
 
 def test_pace_halves_when_refused():
     """Once for all requests of one jam, down to one, and up again by successes."""
-    from ctxembed.backends.api.concurrency import Pace
+    from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
     async def run():
-        pace = Pace(16)
-        assert pace.allowed == 4
+        limiter = ConcurrencyLimiter(16)
+        assert limiter.limit == 4
         began = asyncio.get_running_loop().time()
         for _ in range(5):
-            pace.refused(began, 0)
-        assert pace.allowed == 2
+            limiter.refused(began, 0)
+        assert limiter.limit == 2
         for _ in range(500):
-            pace.succeeded()
-        assert pace.allowed == 16
+            limiter.succeeded()
+        assert limiter.limit == 16
         for _ in range(9):
             await asyncio.sleep(0.001)
-            pace.refused(asyncio.get_running_loop().time(), 0)
-        assert pace.allowed == 1
+            limiter.refused(asyncio.get_running_loop().time(), 0)
+        assert limiter.limit == 1
 
     asyncio.run(run())
 
 
 def test_pace_doubles_untouched_and_no_more_once_refused():
     """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
-    from ctxembed.backends.api.concurrency import Pace
+    from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
     async def run(*, refused):
-        pace = Pace(16)
+        limiter = ConcurrencyLimiter(16)
         if refused:
-            pace.refused(0.0, 0)
+            limiter.refused(0.0, 0)
         seen = []
         over = asyncio.Event()
 
         async def request():
-            async with pace.turn():
-                seen.append(pace.allowed)
+            async with limiter.slot():
+                seen.append(limiter.limit)
                 await over.wait()
 
         tasks = [asyncio.create_task(request()) for _ in range(40)]
         await asyncio.sleep(0.3)
-        under_way, most = pace.under_way, list(seen)
+        under_way, most = limiter.in_flight, list(seen)
         over.set()
         await asyncio.gather(*tasks)
-        assert (pace.under_way, len(seen)) == (0, 40)
+        assert (limiter.in_flight, len(seen)) == (0, 40)
         return under_way, most
 
     assert asyncio.run(run(refused=False)) == (16, [4] * 4 + [8] * 4 + [16] * 8)

@@ -145,7 +145,7 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def api(monkeypatch):
     """Return a running server; its address is in PERPLEXITY_BASE_URL, a key in the environment."""
-    monkeypatch.setattr("ctxembed.backends.api.client._FIRST_WAIT", 0.005)
+    monkeypatch.setattr("ctxembed.backends.api.retries.FIRST_WAIT", 0.005)
     state = Api()
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"api": state}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

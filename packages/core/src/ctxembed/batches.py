@@ -43,6 +43,12 @@ class Batch:
     form: Form
     prefix: TokenizedChunk | None = None
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that the model reads: the windows, and the prefix before each."""
+        before = self.prefix.count if self.prefix else 0
+        return sum(window.tokens + before for window in self.windows)
+
 
 def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> list[list[int]]:
     """Return the numbers of the windows of each batch, within the limits.

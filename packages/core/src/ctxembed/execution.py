@@ -173,11 +173,11 @@ class Runner:
 
     def _counted(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Outcome]:
         check_rows(batch, rows, recipe)
-        before = batch.prefix.count if batch.prefix else 0
-        tokens = sum(window.tokens + before for window in batch.windows)
         with self._lock:
             used = self.usage
-            self.usage = replace(used, tokens=used.tokens + tokens, requests=used.requests + 1)
+            self.usage = replace(
+                used, tokens=used.tokens + batch.tokens, requests=used.requests + 1
+            )
         return [*rows]
 
 

@@ -1,77 +1,80 @@
-"""`Pace`: how many requests may be under way at once, learned from how they fare.
+"""`ConcurrencyLimiter`: how many requests may be in flight at once, learned from how they fare.
 
-Starts at 4. Until the first refusal (429) it doubles with every round of successes, and whenever some
-wait and nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves
-it, and all wait together for as long as the server asks; from then on it rises by one a round. No answer
-in time counts as a refusal. Lives in one event loop; no locks.
+Additive increase and multiplicative decrease, with a slow start, as in TCP. The limit starts at 4. Until
+the first refusal (429) it doubles with every round of successes, and whenever requests wait and
+nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves the
+limit, and all requests pause together for as long as the server asks. From then on the limit rises
+by one per round. No answer in time counts as a refusal.
+
+Lives in one event loop and needs no locks. When to repeat a request is in `retries`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 
 START = 4
 PATIENCE = 0.02
-"""Seconds without a refusal after which more may be under way."""
+"""Seconds without a refusal after which a limit that holds requests up is doubled."""
 
 
-class Pace:
-    """Lets requests through, `allowed` at once and never more than `most`."""
+class ConcurrencyLimiter:
+    """Gives slots to requests, `limit` at once and never more than `maximum`."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.allowed: float = min(START, most)
-        self.under_way = 0
-        self._quiet_until = 0.0
-        self._slowed_at = float("-inf")
-        self._growing: asyncio.TimerHandle | None = None
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.limit: float = min(START, maximum)
+        self.in_flight = 0
+        self._slow_start = True
+        self._paused_until = 0.0
+        self._lowered_at = -inf
+        self._doubling: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait for a turn, and hold it; yields when it began."""
-        while self.under_way >= int(self.allowed):
-            if self._growing is None and not self._was_refused:
+    async def slot(self) -> AsyncIterator[float]:
+        """Wait for a slot and for the end of a pause; yield the time (monotonic) at which it began."""
+        while self.in_flight >= int(self.limit):
+            if self._doubling is None and self._slow_start:
                 loop = asyncio.get_running_loop()
-                self._growing = loop.call_later(PATIENCE, self._grow_untouched)
+                self._doubling = loop.call_later(PATIENCE, self._double)
             await self._changed.wait()
-        self.under_way += 1
+        self.in_flight += 1
         try:
-            while (wait := self._quiet_until - _now()) > 0:  # noqa: ASYNC110 - it may have grown
+            while (wait := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - may grow
                 await asyncio.sleep(wait)
-            yield _now()
+            yield time.monotonic()
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
             self._wake()
 
     def succeeded(self) -> None:
-        """Allow a little more."""
-        step = 1 / self.allowed if self._was_refused else 1
-        self.allowed = min(self.most, self.allowed + step)
+        """Raise the limit a little."""
+        step = 1 if self._slow_start else 1 / self.limit
+        self.limit = min(self.maximum, self.limit + step)
 
-    def refused(self, began: float, wait: float) -> None:
-        """Halve what is allowed, once for all requests of one jam, and keep quiet for `wait` seconds."""
-        now = _now()
-        self._quiet_until = max(self._quiet_until, now + wait)
-        if began > self._slowed_at:
-            self._slowed_at = now
-            self.allowed = max(1.0, self.allowed / 2)
+    def refused(self, began: float, pause: float) -> None:
+        """Halve the limit, and let no request begin for `pause` seconds.
 
-    @property
-    def _was_refused(self) -> bool:
-        return self._slowed_at > float("-inf")
+        `began` is the time at which the refused request began. Requests that were in flight together
+        halve the limit once.
+        """
+        now = time.monotonic()
+        self._slow_start = False
+        self._paused_until = max(self._paused_until, now + pause)
+        if began > self._lowered_at:
+            self._lowered_at = now
+            self.limit = max(1.0, self.limit / 2)
 
-    def _grow_untouched(self) -> None:
-        self._growing = None
-        if not self._was_refused:
-            self.allowed = min(self.most, self.allowed * 2)
+    def _double(self) -> None:
+        self._doubling = None
+        if self._slow_start:
+            self.limit = min(self.maximum, self.limit * 2)
             self._wake()
 
     def _wake(self) -> None:
-        """Have all that wait look again."""
+        """Have all waiting requests look again."""
         self._changed.set()
         self._changed.clear()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

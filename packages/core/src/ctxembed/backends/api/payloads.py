@@ -6,8 +6,7 @@ significant bit first. Source: the API reference and the public client library.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,15 +16,6 @@ from ctxembed.errors import ResponseError
 from ctxembed.wire import PackedFormat, row_bytes, unpack_codes
 
 WIRE_FORMATS: dict[Form, PackedFormat] = {"int8": "base64_int8", "binary": "base64_binary"}
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Rows a document, and what the server says it used."""
-
-    rows: list[Array]
-    tokens: int | None
-    cost: float | None
 
 
 class _Row(msgspec.Struct, gc=False):
@@ -38,24 +28,20 @@ class _Document(msgspec.Struct, gc=False):
     data: list[_Row]
 
 
-class _Contextual(msgspec.Struct):
-    data: list[_Document]
-    usage: Any = None
-
-
-class _Independent(msgspec.Struct):
-    data: list[_Row]
-    usage: Any = None
-
-
 T = TypeVar("T", _Row, _Document)
+
+
+class _Reply(msgspec.Struct, Generic[T]):
+    data: list[T]
+    usage: Any = None
+
 
 _AROUND_ROWS = 2**16
 _AROUND_A_ROW = 512
 """Bytes of an answer besides the vectors, far beyond what they are."""
 
-_CONTEXTUAL = msgspec.json.Decoder(_Contextual)
-_INDEPENDENT = msgspec.json.Decoder(_Independent)
+_CONTEXTUAL = msgspec.json.Decoder(_Reply[_Document])
+_INDEPENDENT = msgspec.json.Decoder(_Reply[_Row])
 
 
 def request_body(
@@ -89,46 +75,35 @@ def most_bytes(rows: int, *, form: Form, dimensions: int) -> int:
 
 def parse_reply(
     content: bytes, chunks: Sequence[int], *, contextual: bool, form: Form, dimensions: int
-) -> Reply:
-    """Return one (chunks, dimensions) array a document, ordered by the indexes at both levels.
+) -> tuple[list[Array], object]:
+    """Return one (chunks, dimensions) array per document, and the `usage` that the server reports.
 
-    `chunks` has the number of chunks of each document sent.
+    `chunks` has the number of chunks of each document sent. Rows are ordered by the indexes at both
+    levels.
 
     Raises:
-        ResponseError: says what came back, where that isn't exactly one row a chunk.
+        ResponseError: There is not exactly one row per chunk. The message says what came back.
     """
+    rows: list[list[_Row]]
+    usage: object
     try:
         if contextual:
-            body = _CONTEXTUAL.decode(content)
-            documents = [d.data for d in _ordered(body.data, len(chunks), "documents")]
-            usage = body.usage
+            reply = _CONTEXTUAL.decode(content)
+            documents = _ordered(reply.data, len(chunks), "documents")
+            rows = [
+                _ordered(document.data, count, "chunks of a document")
+                for document, count in zip(documents, chunks, strict=True)
+            ]
+            usage = reply.usage
         else:
             flat = _INDEPENDENT.decode(content)
-            documents = [[row] for row in _ordered(flat.data, len(chunks), "texts")]
+            rows = [[row] for row in _ordered(flat.data, len(chunks), "texts")]
             usage = flat.usage
-            for row in flat.data:
-                row.index = 0
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResponseError(f"the reply isn't what was asked for: {error}.") from None
+        raise ResponseError(f"the reply is not what was asked for: {error}.") from None
     except RecursionError:
         raise ResponseError("the reply is nested too deeply to be one.") from None
-    rows = [
-        _decoded(_ordered(data, count, "chunks of a document"), form, dimensions)
-        for data, count in zip(documents, chunks, strict=True)
-    ]
-    tokens = _figure(usage, "prompt_tokens")
-    if tokens is None:
-        tokens = _figure(usage, "total_tokens")
-    cost = usage.get("cost") if isinstance(usage, dict) else None
-    return Reply(rows, None if tokens is None else int(tokens), _figure(cost, "total_cost"))
-
-
-def _figure(given: object, name: str) -> float | None:
-    """Return a figure of the server's, None where it is no such thing: vectors are good without."""
-    value = given.get(name) if isinstance(given, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return None
-    return value
+    return [_decoded(each, form, dimensions) for each in rows], usage
 
 
 def _ordered(items: list[T], count: int, what: str) -> list[T]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NAME = "estimate-v1"
-OVERESTIMATE = 3
+from ctxembed.documents import TokenizedChunk
+
+_OVERESTIMATE = 3
 """No script comes out more times too high than this."""
 
 # in hundredths of a token, so that sums are exact
@@ -26,6 +27,15 @@ _TOGETHER = 128
 _WEIGHTS = bytearray([_ANY] * 128 + [_OTHER_BYTE] * 128)
 _WEIGHTS[ord(" ")] = _BLANK
 _WEIGHTS[ord("A") : ord("Z") + 1] = _WEIGHTS[ord("a") : ord("z") + 1] = bytes([_LETTER] * 26)
+
+
+def estimate_chunks(chunks: Sequence[str], limit: int) -> list[TokenizedChunk]:
+    """Return each chunk with its estimate; the limit instead, where the chunk may still fit into it."""
+    estimated = []
+    for text, count in zip(chunks, estimate_tokens(chunks), strict=True):
+        may_fit = limit < count <= limit * _OVERESTIMATE
+        estimated.append(TokenizedChunk(text, limit if may_fit else count))
+    return estimated
 
 
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
