@@ -175,7 +175,17 @@ class AuthenticationError(ApiError):
 class RateLimitError(ApiError):
     """Too many requests; `retry_after` is in seconds where the server said."""
 
-    retry_after: float | None = None
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        **place: Unpack[Place],
+    ) -> None:
+        super().__init__(message, status_code=status_code, request_id=request_id, **place)
+        self.retry_after = retry_after
 
 
 class ApiTimeoutError(ApiError):

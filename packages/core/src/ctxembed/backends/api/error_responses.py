@@ -68,10 +68,12 @@ def error_of(
             request_id=request,
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        message = f"{said} Hint: lower concurrency, or wait."
-        error = RateLimitError(message, status_code=status, request_id=request)
-        error.retry_after = retry_after(headers)
-        return error
+        return RateLimitError(
+            f"{said} Hint: lower concurrency, or wait.",
+            retry_after=retry_after(headers),
+            status_code=status,
+            request_id=request,
+        )
     return ApiError(said, status_code=status, request_id=request)
 
 
