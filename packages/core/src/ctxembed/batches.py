@@ -23,8 +23,8 @@ MOST_WASTE, LEAST_WASTE = 1 / 4, 64
 class Limits:
     """What one batch may carry, and how many may be under way at once.
 
-    With `padded` every window of a batch costs as much as its longest one, so windows of like length
-    are put together.
+    With `padded` every window of a batch costs as much as its longest one, so windows of like
+    length are put together.
     """
 
     documents: int = UNLIMITED
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows for one model call or request, the form wanted, and what stands before each window."""
+    """Windows for one model call or request, the form wanted, and what precedes each window."""
 
     windows: tuple[Window, ...]
     form: Form
@@ -54,9 +54,10 @@ def pack(windows: Sequence[Window], limits: Limits, prefix_tokens: int = 0) -> l
     """Return the numbers of the windows of each batch, within the limits.
 
     `prefix_tokens` stand before each window. A window that alone exceeds `batch_tokens` is a batch
-    alone. Windows stay in order, except with `limits.padded`, where longer ones go first, and a batch
-    ends where too much of it would be padding. Where several batches may be under way at once, they are
-    made small enough to give each place one of equal size: fewer leave places idle, more wait twice.
+    alone. Windows stay in order, except with `limits.padded`, where longer ones go first, and a
+    batch ends where too much of it would be padding. Where several batches may be under way at
+    once, they are made small enough to give each place one of equal size: fewer leave places idle,
+    more wait twice.
     """
     most = limits.batch_tokens
     if limits.concurrency > 1 and windows:

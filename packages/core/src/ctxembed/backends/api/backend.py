@@ -1,8 +1,8 @@
 """`ApiBackend`: windows to rows over HTTP; `load` opens it.
 
 One event loop in a thread of its own does all the talking, so that threads and any number of event
-loops share one pool of connections and one limit of requests in flight. `payloads` has what goes over
-the wire, `client` how it is sent.
+loops share one pool of connections and one limit of requests in flight. `payloads` has what goes
+over the wire, `client` how it is sent.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ApiBackend:
         return f"ApiBackend({self.spec.name!r}, {self._endpoint!r})"
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
-        """Return each chunk with its tokens: counted by a tokenizer if there is one, else estimated."""
+        """Return each chunk with its tokens, which are estimated where there is no tokenizer."""
         if len(chunks) > 1:
             self._loop.start()  # certificates are read while texts are counted
         if self._tokenizer is not None:

@@ -134,7 +134,7 @@ async def _content(reply: httpx.Response, most: int) -> bytes:
 
 
 async def _beginning(reply: httpx.Response, most: int) -> bytes:
-    """Return the content of an answer; of one with more than `most` bytes, a little more than these."""
+    """Return the content of an answer, cut soon after `most` bytes."""
     content = bytearray()
     async for part in reply.aiter_bytes():
         content += part

@@ -1,10 +1,10 @@
 """`ConcurrencyLimiter`: how many requests may be in flight at once, learned from how they fare.
 
-Additive increase and multiplicative decrease, with a slow start, as in TCP. The limit starts at 4. Until
-the first refusal (429) it doubles with every round of successes, and whenever requests wait and
-nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves the
-limit, and all requests pause together for as long as the server asks. From then on the limit rises
-by one per round. No answer in time counts as a refusal.
+Additive increase and multiplicative decrease, with a slow start, as in TCP. The limit starts at 4.
+Until the first refusal (429) it doubles with every round of successes, and whenever requests wait
+and nothing is refused for 20 ms: refusals come at once, answers take their time. A refusal halves
+the limit, and all requests pause together for as long as the server asks. From then on the limit
+rises by one per round. No answer in time counts as a refusal.
 
 Lives in one event loop and needs no locks. When to repeat a request is in `retries`.
 """
@@ -35,11 +35,10 @@ class ConcurrencyLimiter:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
-        """Wait for a slot and for the end of a pause; yield the time (monotonic) at which it began."""
+        """Wait for a slot and the end of a pause; yield the time (monotonic) at which it began."""
         while self.in_flight >= int(self.limit):
             if self._doubling is None and self._slow_start:
-                loop = asyncio.get_running_loop()
-                self._doubling = loop.call_later(PATIENCE, self._double)
+                self._doubling = asyncio.get_running_loop().call_later(PATIENCE, self._double)
             await self._changed.wait()
         self.in_flight += 1
         try:
@@ -58,8 +57,8 @@ class ConcurrencyLimiter:
     def refused(self, began: float, pause: float) -> None:
         """Halve the limit, and let no request begin for `pause` seconds.
 
-        `began` is the time at which the refused request began. Requests that were in flight together
-        halve the limit once.
+        `began` is the time at which the refused request began. Requests that were in flight
+        together halve the limit once.
         """
         now = time.monotonic()
         self._slow_start = False

@@ -1,15 +1,17 @@
-"""What an HTTP answer means: an error of ours, whether to try again, and how long to wait.
+"""What a refusal over HTTP means: an error of ours, whether to try again, and how long to wait.
 
-Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothing. No message repeats
-what was sent.
+Bodies are read leniently: `{"error": {...}}`, `{"detail": [...]}`, HTML, nothing. No message
+repeats what was sent. Errors of the connection are in `client`.
 """
 
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 from ctxembed.errors import (
@@ -32,10 +34,10 @@ _NOT_LENGTH = re.compile(
     r"quota|\brate|dimension|credit|invalid model|unknown model", re.IGNORECASE
 )
 _REPEATED = 12
-"""Characters in a row that stand in the request too: then the server repeats what was sent."""
+"""Length of a run of characters that shows, where the request has it too, that it was repeated."""
 _TOO_LONG_STATUS = frozenset((400, 413, 422))
 _LEAST_KEY = 8
-"""Characters of a key that is looked for in messages: a shorter one stands in ordinary words."""
+"""Length from which a key is looked for in messages; a shorter one is part of ordinary words."""
 _PLACE = r"(?:Document|Text) \d+(?:, chunk (?P<chunk>\d+))?"
 _COUNTED = re.compile(
     rf"{_PLACE}:? has (?P<tokens>[\d,]+) tokens\b[^;]*; the maximum is (?P<limit>[\d,]+)\.$"
@@ -46,7 +48,10 @@ _COUNTED = re.compile(
 def error_of(
     status: int, headers: Mapping[str, str], content: bytes, sent: bytes = b"", key: str = ""
 ) -> EmbedError:
-    """Return the error that an answer other than 2xx stands for, without what was `sent` or the key."""
+    """Return the error that an answer other than 2xx stands for.
+
+    Its message holds neither the key nor what was `sent`.
+    """
     answer, text = _words(content), sent.decode("utf-8", "replace")
     meant = _without(answer, text)
     too_long = status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (
@@ -80,9 +85,12 @@ def error_of(
 def _too_long(counted: re.Match[str]) -> DocumentTooLongError:
     """Return the error with what our server counted; `chunk` is the position in the window sent."""
     tokens, limit = (int(counted[name].replace(",", "")) for name in ("tokens", "limit"))
-    message = f"has {tokens} tokens and the server reads {limit}."
-    chunk = None if counted["chunk"] is None else int(counted["chunk"])
-    return DocumentTooLongError(message, tokens=tokens, limit=limit, chunk=chunk)
+    return DocumentTooLongError(
+        f"has {tokens} tokens and the server reads {limit}.",
+        tokens=tokens,
+        limit=limit,
+        chunk=None if counted["chunk"] is None else int(counted["chunk"]),
+    )
 
 
 def worth_repeating(status: int, headers: Mapping[str, str]) -> bool:
@@ -96,12 +104,10 @@ def worth_repeating(status: int, headers: Mapping[str, str]) -> bool:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the server asks to wait, from `retry-after-ms`, seconds or a date."""
     for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
+        with suppress(KeyError, ValueError):
             seconds = float(headers[name]) / scale
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
+            if 0 <= seconds < inf:
+                return seconds
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
     except (ValueError, TypeError):
@@ -111,7 +117,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _words(content: bytes) -> str:
-    """Return the server's reason in one line, nothing where it is no JSON or repeats the input."""
+    """Return the server's reason in one line, empty where there is none."""
     try:
         body: Any = json.loads(content)
     except (ValueError, RecursionError):
@@ -130,10 +136,10 @@ def _words(content: bytes) -> str:
 
 
 def _without(words: str, sent: str) -> str:
-    """Return the words with "..." for whatever they repeat of what was sent.
+    """Return the words with "..." for what they repeat of the request.
 
-    A run of 12 characters that stands in the request too, and anything in quotes that does; words with
-    escaped letters are left out whole.
+    That is a run of 12 characters that the request has too, and anything in quotes that it has.
+    Words with escaped letters are left out whole.
     """
     if "\\u" in words or "\\x" in words:
         return ""

@@ -1,4 +1,4 @@
-"""One event loop in a thread of its own, for callers in any thread or loop, with what lives in it."""
+"""One event loop in a thread of its own, and what lives in it, for callers anywhere."""
 
 import asyncio
 import os
@@ -30,8 +30,9 @@ T = TypeVar("T")
 class LoopThread(Generic[R]):
     """Runs coroutines over one resource, which `make` returns, in the loop.
 
-    Starts with the first one, and anew in the child of a fork. Ends when it is closed, or when nothing
-    refers to it any more. `make` must not refer to whoever owns this, or it would never end by itself.
+    The thread starts with the first coroutine, and anew in the child of a fork. It ends when this
+    is closed, or when nothing refers to this any more. For that, `make` must not refer to the
+    owner.
     """
 
     def __init__(self, name: str, make: Callable[[], R]) -> None:
@@ -42,12 +43,18 @@ class LoopThread(Generic[R]):
         self._closed = False
 
     def start(self) -> None:
-        """Make the resource ready, without waiting; what goes wrong comes out of the first `submit`."""
+        """Make the resource ready, without waiting; its errors come out of the first `submit`."""
         with suppress(BackendError):
-            self.submit(_nothing)
+            self.submit(lambda _: asyncio.sleep(0))
 
     def submit(self, function: Callable[[R], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Return a future for what the function's coroutine returns; cancelling it cancels that."""
+        """Return a future of what the function's coroutine returns.
+
+        Cancelling the future cancels the coroutine.
+
+        Raises:
+            BackendError: This is closed.
+        """
         with self._lock:
             if self._closed:
                 raise BackendError("the embedder is closed. Hint: open another.")
@@ -55,11 +62,12 @@ class LoopThread(Generic[R]):
                 self._running = _Running(self._name, self._make)
                 # at the end of the process the thread is left alone, as any daemon thread is
                 weakref.finalize(self, self._running.end).atexit = False
-            running = self._running
-            return asyncio.run_coroutine_threadsafe(running.call(function), running.loop)
+            return asyncio.run_coroutine_threadsafe(
+                self._running.call(function), self._running.loop
+            )
 
     def close(self) -> None:
-        """Cancel what is under way, close the resource, and end the thread. A second call waits too."""
+        """Cancel what is under way, close the resource, end the thread, and wait for its end."""
         with self._lock:
             self._closed = True
             running = self._running
@@ -69,7 +77,7 @@ class LoopThread(Generic[R]):
 
 
 class _Running(Generic[R]):
-    """A loop that runs, its thread, and the process that they run in: a fork inherits neither."""
+    """A running loop, its thread, and the process they run in: a fork inherits neither of them."""
 
     def __init__(self, name: str, make: Callable[[], R]) -> None:
         self._make = make
@@ -87,7 +95,7 @@ class _Running(Generic[R]):
         return await function(self._resource)
 
     def end(self) -> None:
-        """Have the thread end soon; doesn't wait, since collectors of garbage call this anywhere."""
+        """Have the thread end soon; does not wait, because the garbage collector calls this too."""
         if self.process != os.getpid() or self._ending:
             return
         self._ending = True
@@ -110,7 +118,3 @@ class _Running(Generic[R]):
             with suppress(Exception):  # nobody is left to be told
                 async with asyncio.timeout(_LONGEST_CLOSE):
                     await self._resource.close()
-
-
-async def _nothing(_: object) -> None:
-    pass

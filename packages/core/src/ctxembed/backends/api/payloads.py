@@ -1,8 +1,9 @@
 """The wire format of the embeddings API: bodies to send, and rows from bodies. Pure functions.
 
-Contextual models take documents, each a list of chunks, at `/v1/contextualizedembeddings`; the others
-take texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits with the **least**
-significant bit first. Source: the API reference and the public client library.
+Contextual models take documents, each a list of chunks, at `/v1/contextualizedembeddings`. The
+others take texts at `/v1/embeddings`. Vectors come as base64 of int8 codes, or of bits with the
+**least** significant bit first. Source: the API reference and the public client library. What the
+server reports as used is read in `usage`.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ class _Reply(msgspec.Struct, Generic[T]):
 
 _AROUND_ROWS = 2**16
 _AROUND_A_ROW = 512
-"""Bytes of an answer besides the vectors, far beyond what they are."""
+"""Bytes of an answer besides the vectors; real answers have far fewer."""
 
 _CONTEXTUAL = msgspec.json.Decoder(_Reply[_Document])
 _INDEPENDENT = msgspec.json.Decoder(_Reply[_Row])
@@ -64,7 +65,7 @@ def request_body(
 
 
 def most_bytes(rows: int, *, form: Form, dimensions: int) -> int:
-    """Return the size beyond which no answer of so many rows is one: 4 times what they need.
+    """Return the largest size in bytes that an answer of so many rows may have: 4 times their need.
 
     >>> most_bytes(1, form="int8", dimensions=1024)
     73056

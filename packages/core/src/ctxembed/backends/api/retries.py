@@ -24,8 +24,11 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class TransientFailure(Exception):  # noqa: N818 - carries an error, and leaves `retry` never
-    """An attempt failed with `error`; the server asks for `retry_after` seconds, None if it doesn't."""
+class TransientFailure(Exception):  # noqa: N818 - a signal to `retry`
+    """An attempt failed with `error`, and another may not.
+
+    `retry_after` is the wait in seconds that the server asks for, None where it asks for none.
+    """
 
     def __init__(self, error: EmbedError, retry_after: float | None = None) -> None:
         super().__init__()
@@ -40,12 +43,13 @@ async def retry(
     max_retries: int,
     seconds: float,
 ) -> T:
-    """Return what `attempt` returns, called in a slot of the limiter with the time it began at.
+    """Return what `attempt` returns.
 
-    After a `TransientFailure` it is called again, `max_retries` times at most, and only where the
-    next wait would end within `seconds`. These count attempts and the waits between them, and not
-    the waiting for a slot. The waits are outside the slot. Each is up to a quarter longer than it
-    should be, also where the server asked for it, so that clients do not come back all at once.
+    It is called in a slot of the limiter, with the time at which the slot began. After a
+    `TransientFailure` it is called again, `max_retries` times at most, and only where the next wait
+    would end within `seconds`. These count attempts and the waits between them, and not the waiting
+    for a slot. The waits are outside the slot. Each is up to a quarter longer than it should be,
+    also where the server asked for it, so that clients do not come back all at once.
 
     Raises:
         EmbedError: The error of the last failure, with its cause.

@@ -1,9 +1,9 @@
 """`estimate-v1`: how many tokens texts have, at most, without a tokenizer at hand.
 
-Calibrated on the Qwen vocabulary of the pplx-embed models (the test has the figures): English prose
-comes out about 1.3 times too high, other scripts up to 3 times. It errs low only on text without words,
-such as base64. Changing a number here changes where long documents are cut: that makes an
-`estimate-v2`.
+Calibrated on the Qwen vocabulary of the pplx-embed models (the test has the figures). English prose
+comes out about 1.3 times too high, other scripts up to 3 times. Only text without words, such as
+base64, comes out too low. A change of a number here changes where long documents are cut: that
+makes an `estimate-v2`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from ctxembed.documents import TokenizedChunk
 
 _OVERESTIMATE = 3
-"""No script comes out more times too high than this."""
+"""No script comes out higher than this many times its tokens."""
 
 # in hundredths of a token, so that sums are exact
 _WORD = 80
@@ -30,7 +30,7 @@ _WEIGHTS[ord("A") : ord("Z") + 1] = _WEIGHTS[ord("a") : ord("z") + 1] = bytes([_
 
 
 def estimate_chunks(chunks: Sequence[str], limit: int) -> list[TokenizedChunk]:
-    """Return each chunk with its estimate; the limit instead, where the chunk may still fit into it."""
+    """Return each chunk with its estimate, or with the limit where it may still fit into that."""
     estimated = []
     for text, count in zip(chunks, estimate_tokens(chunks), strict=True):
         may_fit = limit < count <= limit * _OVERESTIMATE
@@ -41,8 +41,8 @@ def estimate_chunks(chunks: Sequence[str], limit: int) -> list[TokenizedChunk]:
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
     """Return an upper estimate of the tokens of each text.
 
-    0.8 for a word and 0.11 for each of its letters; 1 for a digit, a punctuation mark or a line end;
-    0.1 for a blank, and 0.46 for every UTF-8 byte of other scripts.
+    0.8 for a word and 0.11 for each of its letters; 1 for a digit, a punctuation mark or a line
+    end; 0.1 for a blank, and 0.46 for every UTF-8 byte of other scripts.
 
     >>> estimate_tokens(["The company grew by 12 %.", ""])
     [10, 0]
