@@ -166,6 +166,7 @@ SMALLEST = {
     "httpx": "api",
     "tenacity": "api",
     "msgspec": "api",
+    "tqdm": "progress",
     "starlette": "server",
     "uvicorn": "server",
     "pydantic": "server",

@@ -11,6 +11,7 @@ _WHAT_FOR = {
     "torch": "pplx-embed and other checkpoints with safetensors, on CPU and GPU",
     "onnx": "ONNX models without torch",
     "api": "--backend api",
+    "progress": "`progress=True`, a bar in Python",
     "cli": "this command line",
     "server": "`ctxembed serve`",
     "demo": "`ctxembed demo` and --model minilm",
