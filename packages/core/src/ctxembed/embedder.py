@@ -290,7 +290,7 @@ def _progress(total: int, *, show: bool) -> Iterator[Callable[[Array], Array]]:
         module = import_module("tqdm.auto")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "progress=True needs tqdm. Run: python -m pip install tqdm"
+            'progress=True needs tqdm. Run: python -m pip install "ctxembed[progress]"'
         ) from error
     with module.tqdm(total=total, unit="document") as bar:
 

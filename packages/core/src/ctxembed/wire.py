@@ -34,6 +34,15 @@ MAX_DOCUMENT_TOKENS = 32_768
 MAX_REQUEST_TOKENS = 120_000
 MIN_DIMENSIONS = 128
 
+MAX_QUEUE_TOKENS = 1_000_000
+"""Tokens that may wait in our server, unless it is told another number."""
+
+MAX_BODY_BYTES = 8 * 2**20
+"""Size of a request that our server takes, unless it is told another one.
+
+These are about 70 bytes for each of the `MAX_REQUEST_TOKENS`.
+"""
+
 KEY_VARIABLES = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
 """Environment variables that may hold the key. The first one that is set counts."""
 

@@ -49,7 +49,7 @@ def _figures(result: DemoResult) -> Table:
     table.add_column("tokens", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     for method in result.methods:
-        cells = [_cell(method.figures[metric]) for metric in METRICS]
+        cells = [_figure(method.figures[metric], ".3f") for metric in METRICS]
         table.add_row(method.name, *cells, f"{method.tokens:,}", f"{method.seconds:.1f}")
     return table
 
@@ -70,17 +70,13 @@ def _table(first: str) -> Table:
     return table
 
 
-def _cell(estimate: Estimate) -> Text:
-    return _with_interval(Text(f"{estimate.value:.3f}"), estimate, ".3f")
-
-
 def _difference(estimate: Estimate) -> Text:
-    clear = "" if estimate.direction == "unclear" else "*"
-    value = Text(f"{estimate.value:+.3f}{clear}", _STYLES[estimate.direction])
-    return _with_interval(value, estimate, "+.3f")
+    mark = "" if estimate.direction == "unclear" else "*"
+    return _figure(estimate, "+.3f", mark, _STYLES[estimate.direction])
 
 
-def _with_interval(value: Text, estimate: Estimate, form: str) -> Text:
+def _figure(estimate: Estimate, form: str, mark: str = "", style: str = "") -> Text:
+    value = Text(f"{estimate.value:{form}}{mark}", style)
     if math.isnan(estimate.low):
         return value
     return value.append(f"\n{estimate.low:{form}}..{estimate.high:{form}}", "dim")

@@ -11,6 +11,7 @@ _WHAT_FOR = {
     "torch": "pplx-embed and other checkpoints with safetensors, on CPU and GPU",
     "onnx": "ONNX models without torch",
     "api": "--backend api",
+    "progress": "`progress=True`, a bar in Python",
     "cli": "this command line",
     "server": "`ctxembed serve`",
     "demo": "`ctxembed demo` and --model minilm",
@@ -21,14 +22,15 @@ def doctor() -> None:
     """Report what is installed, how fast this machine is, and what is missing."""
     installed = {name: machine.installed(name) for names in EXTRAS.values() for name in names}
     optional = {name: found or "-" for name, found in installed.items()}
-    always = {"numpy": machine.installed("numpy") or "missing"}
-    _section(
-        "Versions",
-        {"python": platform.python_version(), "ctxembed": __version__} | always | optional,
-    )
+    always = {
+        "python": platform.python_version(),
+        "ctxembed": __version__,
+        "numpy": machine.installed("numpy") or "missing",
+    }
+    _section("Versions", always | optional)
     allowed = threads.allowed()
     _section("Machine", machine.describe() | {"threads": f"{allowed.number} ({allowed.reason})"})
-    advice = [*_ignored(), *_too_many(allowed), *_missing(installed)]
+    advice = [*_threads(allowed), *_missing(installed)]
     if installed["torch"]:
         advice = [*_torch(allowed.number), *advice]
     else:
@@ -57,21 +59,18 @@ def _torch(allowed: int) -> list[str]:
     return [f"{'on the CPU, ' if devices else ''}{speeds.advice}"]
 
 
-def _ignored() -> list[str]:
-    """Return advice where the variable holds no number of threads."""
-    value = threads.unread()
-    if value is None:
-        return []
-    return [f"{threads.VARIABLE}={value!r} is not a number of threads and is ignored"]
-
-
-def _too_many(allowed: threads.Threads) -> list[str]:
-    """Return advice where the variable asks for more threads than there is time for."""
-    without = threads.allowed({})
-    if allowed.number <= without.number:
-        return []
-    there = f"there is time for {without.number} ({without.reason})"
-    return [f"{threads.VARIABLE} asks for {allowed.number} threads, and {there}: unset it"]
+def _threads(allowed: threads.Threads) -> list[str]:
+    """Return advice where the variable holds no number, or more threads than there is time for."""
+    advice = []
+    value, without = threads.unread(), threads.allowed({})
+    if value is not None:
+        advice.append(f"{threads.VARIABLE}={value!r} is not a number of threads and is ignored")
+    if allowed.number > without.number:
+        advice.append(
+            f"{threads.VARIABLE} asks for {allowed.number} threads, and there is time for "
+            f"{without.number} ({without.reason}): unset it"
+        )
+    return advice
 
 
 def _missing(installed: dict[str, str | None]) -> list[str]:

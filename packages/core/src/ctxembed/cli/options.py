@@ -40,8 +40,8 @@ def _with(options: list[inspect.Parameter], command: Command) -> Command:
 def _option(setting: Field[Any], defaults: Mapping[str, object]) -> inspect.Parameter:
     kind, text, metavar = setting.type, setting.metadata["text"], None
     if get_origin(kind) is Literal:
-        # Settings refuses other values with a hint of its own. The choices are part of the text, because
-        # in the column of types they would leave no room for the name of the default model.
+        # Settings refuses other values with a hint of its own. The choices are part of the text,
+        # because in the column of types they would leave no room for the default model's name.
         text = f"{text} Choices: {', '.join(get_args(kind))}."
         kind, metavar = str, "<choice>"
     option = typer.Option(help=text, metavar=metavar, rich_help_panel=setting.metadata["panel"])

@@ -55,5 +55,5 @@ def gpus() -> list[str]:
     cuda = import_module("torch").cuda
     if not cuda.is_available():
         return []
-    found = [cuda.get_device_properties(number) for number in range(cuda.device_count())]
+    found = map(cuda.get_device_properties, range(cuda.device_count()))
     return [f"{each.name}, {each.total_memory / 2**30:.0f} GiB" for each in found]

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 @contextmanager
 def document_bar(*, show: bool, total: int | None) -> "Iterator[Callable[[Summary, int], None]]":
     """Give a function to call with what is done and the bytes read, of `total` bytes."""
-    if not show:
-        yield lambda *_: None
-        return
     from rich import progress
     from rich.console import Console
 
@@ -27,7 +24,8 @@ def document_bar(*, show: bool, total: int | None) -> "Iterator[Callable[[Summar
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with progress.Progress(*columns, console=console, disable=not show) as bar:
         task = bar.add_task("", total=total, done="0 documents")
 
         def advance(done: "Summary", end: int) -> None:

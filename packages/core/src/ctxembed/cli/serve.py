@@ -11,6 +11,7 @@ from ctxembed.cli.local_backend import LocalBackend, with_backend
 from ctxembed.cli.options import with_settings
 from ctxembed.embedder import Embedder
 from ctxembed.settings import Settings
+from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 
 KEY_VARIABLE = "CTXEMBED_SERVER_KEY"
 
@@ -36,10 +37,10 @@ def serve(
     ] = None,
     max_queue_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens that may wait; beyond them clients get 429.")
-    ] = 1_000_000,
+    ] = MAX_QUEUE_TOKENS,
     max_body_bytes: Annotated[
         int, typer.Option(min=1, help="Largest size of a request; beyond it clients get 413.")
-    ] = 8 * 2**20,
+    ] = MAX_BODY_BYTES,
 ) -> None:
     """Serve the embeddings API from local weights, to any client of the hosted API.
 

@@ -75,21 +75,18 @@ class HeatMap:
     @property
     def neighbours(self) -> tuple[float, float]:
         """The mean cosine of a chunk and the next one, without and with context."""
-        return _mean(self.independent, 1, 1), _mean(self.contextual, 1, 1)
+        return _mean(np.diagonal(self.independent, 1)), _mean(np.diagonal(self.contextual, 1))
 
     @property
     def others(self) -> tuple[float, float]:
         """The mean cosine of chunks further apart, without and with context."""
-        size = len(self.independent)
-        return _mean(self.independent, 2, size), _mean(self.contextual, 2, size)
+        apart = np.triu_indices(len(self.independent), 2)
+        return _mean(self.independent[apart]), _mean(self.contextual[apart])
 
 
-def _mean(matrix: NDArray[np.float32], first: int, last: int) -> float:
-    """Return the mean of the diagonals `first` to `last` above the main one, NaN without any."""
-    size = len(matrix)
-    apart = np.arange(size)[None, :] - np.arange(size)[:, None]
-    chosen = matrix[(apart >= first) & (apart <= last)]
-    return float(chosen.mean()) if chosen.size else float("nan")
+def _mean(values: NDArray[np.float32]) -> float:
+    """Return the mean, NaN of no values."""
+    return float(values.mean()) if values.size else float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,7 @@ from ctxembed.server.openapi import openapi_document
 from ctxembed.server.request_body import BodyReader
 from ctxembed.server.routes import OPERATIONS
 from ctxembed.server.service import Service
-
-MAX_QUEUE_TOKENS = 1_000_000
-MAX_BODY_BYTES = 8 * 2**20
-"""About 70 bytes for each of the 120,000 tokens that a request may have."""
+from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 
 
 def create_app(

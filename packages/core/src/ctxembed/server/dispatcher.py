@@ -62,9 +62,11 @@ class Dispatcher:
             if self._closing:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down.")
             if self._held and self._held + job.tokens > self._most:
-                message = "the queue is full. Try again in a while."
-                wait = {"Retry-After": str(self._wait())}
-                raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, message, wait)
+                raise HTTPException(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    "the queue is full. Try again in a while.",
+                    {"Retry-After": str(self._wait())},
+                )
             self._held += job.tokens
             self._jobs.append(job)
             self._changed.notify()

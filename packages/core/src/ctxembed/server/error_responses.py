@@ -40,8 +40,9 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, InputError):
         return _error_body(HTTPStatus.BAD_REQUEST, _input_message(error))
     reason = _without_hint(error.message) if isinstance(error, EmbedError) else "internal error."
-    message = f"the server could not embed this request: {reason}"
-    return _error_body(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+    return _error_body(
+        HTTPStatus.INTERNAL_SERVER_ERROR, f"the server could not embed this request: {reason}"
+    )
 
 
 def _input_message(error: InputError) -> str:

@@ -101,9 +101,8 @@ class Service:
         route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH
         check_model(self._names, request.model, route)
         recipe = self._recipe(route, request.encoding_format, request.dimensions)
-        loop = asyncio.get_running_loop()
         try:
-            documents, tokens = await loop.run_in_executor(
+            documents, tokens = await asyncio.get_running_loop().run_in_executor(
                 self._planners, _plan, self._backend, recipe, request
             )
         except EmbedError as error:
@@ -132,8 +131,7 @@ class Service:
         width = self._backend.spec.dimensions
         least = min(MIN_DIMENSIONS, width)
         if dimensions is not None and not least <= dimensions <= width:
-            message = f"dimensions must be from {least} to {width} for this model."
-            raise HTTPException(HTTPStatus.BAD_REQUEST, message)
+            _refuse(f"dimensions must be from {least} to {width} for this model.")
         settings = replace(
             self._embedder.settings,
             encoding=ENCODINGS[wire_format],
@@ -170,13 +168,13 @@ def _plan(
 
 
 def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Document]:
-    documents: list[list[str]]
-    if isinstance(request, ContextualizedRequest):
-        documents = request.input
-    else:
-        texts = [request.input] if isinstance(request.input, str) else request.input
-        documents = [[text] for text in texts]
-    return [check_document(document, number) for number, document in enumerate(documents)]
+    documents: Sequence[list[str] | str] = request.input
+    if isinstance(documents, str):
+        documents = [documents]
+    return [
+        check_document([each] if isinstance(each, str) else each, number)
+        for number, each in enumerate(documents)
+    ]
 
 
 def document_tokens(document: PlannedDocument, recipe: Recipe) -> int:

@@ -43,12 +43,12 @@ class BackendContract:
         raise NotImplementedError("give a `backend` fixture")
 
     def test_protocol(self, backend: Backend) -> None:
-        """It has the members of the protocol and can give vectors before the quantiser, or codes."""
+        """It has the members of the protocol, and gives vectors before the quantiser, or codes."""
         assert isinstance(backend, Backend)
         assert backend.forms
 
     def test_counts_tokens(self, backend: Backend) -> None:
-        """Every chunk comes back tokenised, in order, with as many ids as tokens where there are any."""
+        """Every chunk comes back tokenised, in order; ids, where there are any, as many as tokens."""
         chunks = [chunk for document in DOCUMENTS for chunk in document]
         tokenized = backend.tokenize(chunks)
 
@@ -96,7 +96,7 @@ class BackendContract:
             self.assert_same(_codes(one), _codes(three))
 
     def test_siblings_change_a_chunk(self, backend: Backend) -> None:
-        """The same chunk has another vector beside other chunks, also when it stands there twice."""
+        """A chunk has another vector beside other chunks, also when it stands there twice."""
         form = _codes_form(backend)
         windows = _windows(backend)
         first, third = windows[0], windows[2]
@@ -140,8 +140,8 @@ class BackendContract:
 
     def test_too_long_is_refused(self, backend: Backend) -> None:
         """A chunk beyond the model's limit is an error that says by how much."""
-        word = "word "
-        long = word * (4 * backend.spec.max_tokens)  # beyond any doubt, where tokens are estimated
+        # beyond any doubt, also where tokens are estimated
+        long = "word " * (4 * backend.spec.max_tokens)
 
         with pytest.raises(DocumentTooLongError) as caught:
             Embedder(backend, Settings(context_weight=1.0)).embed_documents([["fine"], [long]])

@@ -31,8 +31,9 @@ _SPEC = ModelSpec(
 class FakeBackend:
     """A backend without a model: a token is a word, a vector is a hash of a chunk and its siblings.
 
-    `batches` holds every batch that was embedded, unless `record` is off. `fault` is called with each
-    batch first: what it raises goes out, and an array list that it returns takes the place of the rows.
+    `batches` holds every batch that was embedded, unless `record` is off. `fault` is called with
+    each batch first: what it raises goes out, and a list of arrays that it returns takes the place
+    of the rows.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class FakeBackend:
         self._lock = Lock()
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
-        """Return each chunk with a token a word; the ids are hashes of the words."""
+        """Return each chunk with one token per word; the ids are hashes of the words."""
         self.tokenized += len(chunks)
         return [
             TokenizedChunk(chunk, len(words), [int.from_bytes(_hash(w)[:4]) for w in words])
@@ -95,7 +96,7 @@ class FakeBackend:
 
 
 def fake_rows(window: Window, dimensions: int, prefix: str = "") -> Array:
-    """Return float32 rows in -0.5..0.5, three parts the chunk's own hash to one of all siblings'."""
+    """Return float32 rows in -0.5..0.5: 3/4 the chunk's own hash, 1/4 that of all siblings."""
     words = [
         "\n".join(map(str, chunk.ids or ())) if chunk.text == "" else chunk.text
         for chunk in window.chunks

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE
@@ -48,14 +48,12 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The type of arithmetic, or "onnx": a graph has its own, and `dtype` does not change it."""
+        """The type of arithmetic, or "onnx": a graph has its own, which `dtype` does not change."""
         return "onnx" if self.settings.resolve_backend() == "onnx" else self.settings.dtype
 
     def to_json(self, codes: Path, limit: int | None) -> str:
-        """Return what the worker reads: also its file for `codes`, and at most how many documents."""
-        plain = {name: getattr(self, name) for name in ("chunk_tokens", "seconds", "debug")}
-        plain |= {"settings": self.settings.to_dict(), "codes": str(codes), "limit": limit}
-        return json.dumps(plain | {"data": None if self.data is None else str(self.data)})
+        """Return what the worker reads, with its file for `codes` and the most documents."""
+        return json.dumps(asdict(self) | {"codes": codes, "limit": limit}, default=str)
 
 
 def measure_all(tasks: Sequence[Task]) -> tuple[Measured, ...]:
@@ -64,8 +62,10 @@ def measure_all(tasks: Sequence[Task]) -> tuple[Measured, ...]:
     Each is compared with float32, where that is among them.
     """
     console = Console(stderr=True, highlight=False)
-    seconds = len(tasks) * tasks[0].seconds
-    console.print(f"about {seconds:.0f} s, and loading; at least one document is embedded whole")
+    console.print(
+        f"about {len(tasks) * tasks[0].seconds:.0f} s, and loading; at least one document is "
+        "embedded whole"
+    )
     limit: int | None = None
     rows: list[Measured] = []
     codes: dict[str, Array] = {}

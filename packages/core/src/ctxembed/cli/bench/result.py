@@ -18,8 +18,8 @@ class Measured:
     """The figures of one type of arithmetic; None stands for what could not be measured.
 
     `seconds` is the fastest of `runs`; `started`, `loaded` and `first` are the three parts of the
-    time to the first vector, one after the other. `waited` is the share of that fastest run in which
-    a thread waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU),
+    time to the first vector, one after the other. `waited` is the share of that fastest run in
+    which a thread waited for a core. Memory is in bytes (`device_memory` that of the fullest GPU),
     `operations` are those of one run, `peak` is in GFLOP/s, of all devices together.
     """
 
@@ -69,8 +69,13 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        derived = ("tokens_per_second", "chunks_per_second", "first_vector", "speed", "share")
-        return asdict(self) | {name: getattr(self, name) for name in derived}
+        return asdict(self) | {
+            "tokens_per_second": self.tokens_per_second,
+            "chunks_per_second": self.chunks_per_second,
+            "first_vector": self.first_vector,
+            "speed": self.speed,
+            "share": self.share,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +141,11 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
-        rows = [each.to_dict() for each in self.rows]
-        derived = {"chunk_tokens": self.chunk_tokens, "rows": rows, "notes": self.notes()}
-        return asdict(self) | derived
+        return asdict(self) | {
+            "chunk_tokens": self.chunk_tokens,
+            "rows": [each.to_dict() for each in self.rows],
+            "notes": self.notes(),
+        }
 
 
 def _no_share(result: Result) -> str:

@@ -69,16 +69,14 @@ def run(task: dict[str, Any], tell: Tell) -> None:
 
 
 def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str) -> None:
-    from ctxembed.cli.bench.documents import documents
-    from ctxembed.cli.bench.measurement import choose, measure
-    from ctxembed.cli.bench.peak_memory import peak_memory
+    from ctxembed.cli.bench import documents, measurement, peak_memory
     from ctxembed.splitting import splitter, usual_chunk_tokens
 
     data = None if task["data"] is None else Path(task["data"])
     most = task["chunk_tokens"] or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
     split = splitter(embedder.backend.tokenize, most)
-    found = documents(data, lambda text: [piece.chunk.text for piece in split(text)])
-    sample, estimate = choose(
+    found = documents.documents(data, lambda text: [piece.chunk.text for piece in split(text)])
+    sample, estimate = measurement.choose(
         embedder, islice(found, task["limit"]), seconds=task["seconds"], data=data
     )
     tell(
@@ -89,21 +87,20 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
         tokens=sample.tokens,
         estimate=estimate,
     )
-    run = measure(embedder, sample, seconds=task["seconds"])
+    run = measurement.measure(embedder, sample, seconds=task["seconds"])
     tell(
         "timed",
         seconds=run.seconds,
         tokens=run.tokens,
         waited=run.waited,
         runs=run.runs,
-        memory=peak_memory(),
+        memory=peak_memory.peak_memory(),
     )
     np.save(task["codes"], run.codes)
     if backend == "torch":
         _torch(embedder, sample.lengths, tell)
     else:
-        device = getattr(embedder.backend, "device", "cpu")
-        tell("done", threads=allowed().number, device=device)
+        tell("done", threads=allowed().number, device=getattr(embedder.backend, "device", "cpu"))
 
 
 def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
