@@ -29,7 +29,7 @@ from ctxembed.batches import Batch, Limits
 from ctxembed.documents import Document, TokenizedChunk
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.planning import Place, count_siblings, plan_batches, plan_documents
 from ctxembed.recipe import Recipe
 
@@ -66,7 +66,7 @@ class Runner:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._warned = False
         self.usage = Usage()
 

@@ -10,12 +10,12 @@ from logging import Logger
 
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.keywords import SharedKeywords
 from ctxembed.settings import Settings
 from ctxembed.wire import KEY_VARIABLES
 
-__all__ = ["KEY_VARIABLES", "ForkLock", "LazyEmbedder", "SharedKeywords", "located_errors"]
+__all__ = ["KEY_VARIABLES", "LazyEmbedder", "SharedKeywords", "fork_lock", "located_errors"]
 
 Key = str | Callable[[], str | None] | None
 """A key for the API, or a function that returns it when the embedder is opened."""
@@ -30,7 +30,7 @@ class LazyEmbedder:
     """
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._found: dict[tuple[Settings, Key], Embedder] = {}
         self._warned = False
 

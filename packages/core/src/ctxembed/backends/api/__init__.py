@@ -33,7 +33,7 @@ from ctxembed.errors import (
     DocumentTooLongError,
     MissingDependencyError,
 )
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.settings import Settings
 from ctxembed.wire import (
@@ -92,7 +92,7 @@ class ApiBackend:
         self._endpoint = endpoint
         self._tokenizer = _tokenizer(settings, spec)
         self._loop = LoopThread("ctxembed-api", partial(Client, endpoint))
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._batch_tokens = min(
             settings.batch_tokens or _LIMITS.batch_tokens, _LIMITS.batch_tokens
         )
