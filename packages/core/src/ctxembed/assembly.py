@@ -20,7 +20,7 @@ Outcome = Array | EmbedError
 """The rows of a window or of a document, or what kept the model from giving them."""
 
 Errors = Literal["raise", "return"]
-"""What becomes of the first document that cannot be embedded: it ends the call, or it is returned."""
+"""Whether a document that cannot be embedded ends the call, or is returned as its error."""
 
 _BYTES_PER_TOKEN = 8
 _BYTES_PER_CHUNK = 100
@@ -50,8 +50,8 @@ class Assembly:
     """Documents under way: each comes out, in order, when the rows of its last window are there.
 
     `held` is about how many bytes the documents take that have not come out yet: text, tokens and
-    vectors. `added` counts the documents taken so far. `failed` is the position of the first document
-    at which the call ends, None while there is none; with the errors "return" there never is one.
+    vectors. `added` counts the documents taken so far. `failed` is the position of the document
+    that ends the call, None while there is none; with the errors "return" there never is one.
     """
 
     def __init__(self, recipe: Recipe, errors: Errors) -> None:

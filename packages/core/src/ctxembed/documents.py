@@ -92,8 +92,8 @@ def check_document(
 ) -> Document:
     """Return the chunks of one document, or raise `InputError` with its number.
 
-    A string in place of a list of chunks, an empty document, a chunk that is not a string, and (where
-    `empty` is "error") a chunk without text are refused.
+    A string in place of a list of chunks, an empty document, a chunk that is not a string, and
+    (where `empty` is "error") a chunk without text are refused.
     """
     if isinstance(document, str | bytes):
         raise InputError(

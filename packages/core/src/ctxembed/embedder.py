@@ -1,7 +1,7 @@
 """`Embedder`: documents in, one array per document out; sync, async and streaming.
 
-What the model reads of a document is planned in `planning`, batches are run in `execution`, and rows
-become documents in `assembly`. Nothing here knows a model or a framework.
+What the model reads of a document is planned in `planning`, batches are run in `execution`, and
+rows become documents in `assembly`. Nothing here knows a model or a framework.
 """
 
 import asyncio
@@ -52,8 +52,8 @@ class Embedder:
     ) -> None:
         """Take a backend, and the settings for what is done before and after it.
 
-        `fingerprint` is that of the files which the backend was opened from. Without it, the backend
-        counts by its spec's name in place of `settings.model`.
+        `fingerprint` is that of the files which the backend was opened from. Without it, the
+        backend counts by its spec's name in place of `settings.model`.
         """
         self.settings = settings or Settings()
         self._backend = backend
@@ -156,9 +156,9 @@ class Embedder:
     ) -> Generator[Outcome]:
         """Yield one array per document, in order, holding a bounded number of documents.
 
-        An error in the place of a document stays in its place. With `errors="return"` a document that
-        cannot be embedded comes back as its error, in its place; with "raise" the first error is
-        raised once all documents before it have been given out.
+        An error in the place of a document stays in its place. With `errors="return"` a document
+        that cannot be embedded comes back as its error, in its place; with "raise" the first error
+        is raised once all documents before it have been given out.
         """
         checked = (self._checked(document, n) for n, document in enumerate(documents))
         return self._runner.stream(checked, self._documents, errors)

@@ -50,8 +50,8 @@ _CHARACTERS_PER_CHUNK = 16
 class Usage:
     """What an embedder has used so far.
 
-    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is in
-    USD, None where nothing is charged.
+    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is
+    in USD, None where nothing is charged.
     """
 
     tokens: int = 0
@@ -147,8 +147,9 @@ class Runner:
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
             _LOG.warning(
-                "%d of %d chunks have no sibling in their window of %d tokens: context does nothing "
-                "for them. Hint: chunks of a quarter of the window at most, or another window_tokens.",
+                "%d of %d chunks have no sibling in their window of %d tokens: context does "
+                "nothing for them. Hint: chunks of a quarter of the window at most, or another "
+                "window_tokens.",
                 *(chunks - seen, chunks, recipe.layout.window_tokens),
             )
         return plan_batches(documents, recipe, self._backend.limits)

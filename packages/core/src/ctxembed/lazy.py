@@ -1,7 +1,8 @@
 """`LazyEmbedder`: an embedder that is opened on first use, for objects that carry one along.
 
 Adapters of frameworks import from here and from `ctxembed` only, so that a renamed module does not
-break a released adapter. For them this module also passes on what they need beside the public names.
+break a released adapter. For them this module also passes on what they need beside the public
+names.
 """
 
 import asyncio
@@ -24,9 +25,9 @@ Key = str | Callable[[], str | None] | None
 class LazyEmbedder:
     """Embedders by settings and key, opened on first use; they are no part of their owner's value.
 
-    One thread opens an embedder while the others wait. Changed settings, or another key, open another
-    one. The lock is free in the child of a fork. A deep copy or a pickle begins with nothing open, and
-    all objects of this class are equal.
+    One thread opens an embedder while the others wait. Changed settings, or another key, open
+    another one. The lock is free in the child of a fork. A deep copy or a pickle begins with
+    nothing open, and all objects of this class are equal.
     """
 
     def __init__(self) -> None:
