@@ -5,6 +5,7 @@ What the model gave is checked here before anything is made of it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from ctxembed.windows import Window
 
 Outcome = Array | EmbedError
 """The rows of a window or of a document, or what kept the model from giving them."""
+
+Errors = Literal["raise", "return"]
+"""Whether a document that cannot be embedded ends the call, or is returned as its error."""
 
 _BYTES_PER_TOKEN = 8
 _BYTES_PER_CHUNK = 100
@@ -46,15 +50,17 @@ class Assembly:
     """Documents under way: each comes out, in order, when the rows of its last window are there.
 
     `held` is about how many bytes the documents take that have not come out yet: text, tokens and
-    vectors. `added` counts the documents taken so far, and `failed` is the position of the first one
-    that cannot be embedded, None while there is none.
+    vectors. `added` counts the documents taken so far. `failed` is the position of the document
+    that ends the call, None while there is none; with the errors "return" there never is one.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, errors: Errors) -> None:
         self.held = self.added = 0
         self.failed: int | None = None
         self._recipe = recipe
-        self._bytes_per_row = recipe.width * (4 if recipe.form == "pooled" or recipe.unit else 1)
+        self._errors = errors
+        item_bytes = 4 if recipe.form == "pooled" or recipe.unit else 1
+        self._bytes_per_chunk = recipe.width * item_bytes + _BYTES_PER_CHUNK
         self._documents: dict[int, PlannedDocument] = {}
         self._sizes: dict[int, int] = {}
         self._rows: dict[int, dict[int, Outcome]] = {}
@@ -65,12 +71,10 @@ class Assembly:
         """Take the next documents, in order."""
         for document in documents:
             tokens = sum(window.tokens for window in document.windows)
-            each = self._bytes_per_row + _BYTES_PER_CHUNK
-            size = self._sizes[document.number] = (
-                tokens * _BYTES_PER_TOKEN + document.chunks * each
-            )
+            size = tokens * _BYTES_PER_TOKEN + document.chunks * self._bytes_per_chunk
             self.held += size
             self.added += 1
+            self._sizes[document.number] = size
             self._documents[document.number] = document
             self._rows[document.number] = {}
             if not document.windows:
@@ -79,25 +83,33 @@ class Assembly:
     def put(self, places: Sequence[Place], rows: Sequence[Outcome]) -> None:
         """Take the rows of windows, and put those documents together that are complete now."""
         for (number, window), outcome in zip(places, rows, strict=True):
-            document, found = self._documents[number], self._rows[number]
-            found[window] = outcome
-            if len(found) == len(document.windows):
-                self._finish(document)
+            self._rows[number][window] = outcome
+            if len(self._rows[number]) == len(self._documents[number].windows):
+                self._finish(self._documents[number])
 
     def ready(self) -> Iterator[Outcome]:
-        """Give out the documents whose turn it is, as far as they are complete."""
+        """Give out the documents whose turn it is, as far as they are complete.
+
+        Raises:
+            EmbedError: the next one cannot be embedded, and the call ends with that.
+        """
         while self._next in self._finished:
-            del self._documents[self._next]
+            outcome = self._finished.pop(self._next)
             self.held -= self._sizes.pop(self._next)
-            yield self._finished.pop(self._next)
             self._next += 1
+            if isinstance(outcome, EmbedError):
+                if self._errors == "raise":
+                    raise outcome
+                outcome = outcome.at(last_document=None)
+            yield outcome
 
     def _finish(self, document: PlannedDocument) -> None:
+        del self._documents[document.number]
         rows = self._rows.pop(document.number)
         in_order = [rows[number] for number in range(len(document.windows))]
         outcome = assemble(document, in_order, self._recipe)
         self._finished[document.number] = outcome
-        if isinstance(outcome, EmbedError):
+        if isinstance(outcome, EmbedError) and self._errors == "raise":
             known = document.number if self.failed is None else self.failed
             self.failed = min(known, document.number)
 

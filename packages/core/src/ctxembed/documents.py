@@ -4,6 +4,7 @@ Positions are the identity of a chunk. Equal texts, equal keys and repeated chun
 Where a chunk begins and ends is left to the caller.
 """
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 Document = tuple["str | TokenizedChunk", ...]
 """The chunks of one document, in order."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Position = tuple[int, int]
 """`(document, chunk)`: the place of an item in the grouped documents."""
@@ -89,8 +92,8 @@ def check_document(
 ) -> Document:
     """Return the chunks of one document, or raise `InputError` with its number.
 
-    A string in place of a list of chunks, an empty document, a chunk that is not a string, and (where
-    `empty` is "error") a chunk without text are refused.
+    A string in place of a list of chunks, an empty document, a chunk that is not a string, and
+    (where `empty` is "error") a chunk without text are refused.
     """
     if isinstance(document, str | bytes):
         raise InputError(
@@ -106,24 +109,21 @@ def check_document(
         raise InputError("has no chunks. Hint: leave it out of the call.", document=number)
     for index, chunk in enumerate(document):
         text = chunk.text if isinstance(chunk, TokenizedChunk) else chunk
-        if problem := _problem(text, empty):
-            raise problem.at(document=number, chunk=index)
-    return tuple(document)
-
-
-def _problem(text: object, empty: str) -> InputError | None:
-    """Return what is wrong with the text of a chunk, None where nothing is."""
-    if not isinstance(text, str):
-        return InputError(f"a chunk is a string, got {type(text).__name__}.")
-    if empty == "error" and is_blank(text):
-        return EmptyChunkError(
-            'is empty or only whitespace. Hint: drop it, or set empty="zero" for a zero row.'
-        )
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return InputError(
-                f"has a lone surrogate at character {error.start}: that is not Unicode text."
+        if not isinstance(text, str):
+            raise InputError(
+                f"a chunk is a string, got {type(text).__name__}.", document=number, chunk=index
             )
-    return None
+        if empty == "error" and is_blank(text):
+            raise EmptyChunkError(
+                'is empty or only whitespace. Hint: drop it, or set empty="zero" for a zero row.',
+                document=number,
+                chunk=index,
+            )
+        surrogate = None if text.isascii() else _SURROGATE.search(text)
+        if surrogate:
+            raise InputError(
+                f"has a lone surrogate at character {surrogate.start()}: that is not Unicode text.",
+                document=number,
+                chunk=index,
+            )
+    return tuple(document)

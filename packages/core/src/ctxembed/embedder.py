@@ -1,7 +1,7 @@
 """`Embedder`: documents in, one array per document out; sync, async and streaming.
 
-What the model reads of a document is planned in `planning`, batches are run in `execution`, and rows
-become documents in `assembly`. Nothing here knows a model or a framework.
+What the model reads of a document is planned in `planning`, batches are run in `execution`, and
+rows become documents in `assembly`. Nothing here knows a model or a framework.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Generator,
     Iterable,
     Iterator,
@@ -22,12 +21,12 @@ from typing import Self, TypeVar, Unpack
 
 import numpy as np
 
-from ctxembed.assembly import Outcome, assemble
+from ctxembed.assembly import Errors, Outcome, assemble
 from ctxembed.backends import Backend, open_backend
 from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
-from ctxembed.execution import Errors, Runner, Usage, array_of
+from ctxembed.execution import Runner, Usage, array_of
 from ctxembed.keywords import SettingsKeywords
 from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
@@ -53,8 +52,8 @@ class Embedder:
     ) -> None:
         """Take a backend, and the settings for what is done before and after it.
 
-        `fingerprint` is that of the files which the backend was opened from. Without it, the backend
-        counts by its spec's name in place of `settings.model`.
+        `fingerprint` is that of the files which the backend was opened from. Without it, the
+        backend counts by its spec's name in place of `settings.model`.
         """
         self.settings = settings or Settings()
         self._backend = backend
@@ -133,17 +132,14 @@ class Embedder:
             BackendError: the model gave no vectors for a document that it names.
         """
         checked = self._check_all(documents)
-        with _progress(len(checked), show=progress) as advance:
-            return [
-                advance(array_of(outcome))
-                for outcome in self._runner.stream(checked, self._documents)
-            ]
+        outcomes = self._runner.stream(checked, self._documents)
+        shown = _with_bar(outcomes, len(checked)) if progress else outcomes
+        return [array_of(outcome) for outcome in shown]
 
     def embed_query(self, text: str) -> Array:
         """Return the vector of a query, shape (dimensions,)."""
         with _errors_about_queries(one=True):
-            found = [*self._runner.stream(self._check_queries([text]), self._queries)]
-        row: Array = self._stack(found)[0]
+            row: Array = self.embed_queries([text])[0]
         return row
 
     def embed_queries(self, texts: Sequence[str]) -> Array:
@@ -160,9 +156,9 @@ class Embedder:
     ) -> Generator[Outcome]:
         """Yield one array per document, in order, holding a bounded number of documents.
 
-        An error in the place of a document stays in its place. With `errors="return"` a document that
-        cannot be embedded comes back as its error, in its place; with "raise" the first error is
-        raised once all documents before it have been given out.
+        An error in the place of a document stays in its place. With `errors="return"` a document
+        that cannot be embedded comes back as its error, in its place; with "raise" the first error
+        is raised once all documents before it have been given out.
         """
         checked = (self._checked(document, n) for n, document in enumerate(documents))
         return self._runner.stream(checked, self._documents, errors)
@@ -172,18 +168,14 @@ class Embedder:
     ) -> list[Array]:
         """Like `embed_documents`, without blocking the event loop."""
         checked = self._check_all(documents)
-        with _progress(len(checked), show=progress) as advance:
-            return [
-                advance(array_of(outcome))
-                async for outcome in self._runner.astream(_aiter(checked), self._documents)
-            ]
+        outcomes = self._runner.astream(_aiter(checked), self._documents)
+        shown = _with_bar(outcomes, len(checked)) if progress else outcomes
+        return [array_of(outcome) async for outcome in shown]
 
     async def aembed_query(self, text: str) -> Array:
         """Like `embed_query`, without blocking the event loop."""
         with _errors_about_queries(one=True):
-            checked = _aiter(self._check_queries([text]))
-            found = [row async for row in self._runner.astream(checked, self._queries)]
-        row: Array = self._stack(found)[0]
+            row: Array = (await self.aembed_queries([text]))[0]
         return row
 
     async def aembed_queries(self, texts: Sequence[str]) -> Array:
@@ -280,22 +272,13 @@ async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-@contextmanager
-def _progress(total: int, *, show: bool) -> Iterator[Callable[[Array], Array]]:
-    """Give a function that passes a document's array on, and moves a bar where one is shown."""
-    if not show:
-        yield lambda array: array
-        return
+def _with_bar(outcomes: T, total: int) -> T:
+    """Return the outcomes, sync or async, with a bar that moves while they are taken."""
     try:
         module = import_module("tqdm.auto")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             'progress=True needs tqdm. Run: python -m pip install "ctxembed[progress]"'
         ) from error
-    with module.tqdm(total=total, unit="document") as bar:
-
-        def advance(array: Array) -> Array:
-            bar.update()
-            return array
-
-        yield advance
+    shown: T = module.tqdm(outcomes, total=total, unit="document")
+    return shown

@@ -105,18 +105,13 @@ def encode(
         return rows.copy() if form == "binary" else to_binary(rows)
     if encoding == "ubinary":
         return pack_bits(rows)
-    if form == "pooled":
-        rows = _from_pooled(rows, encoding, quantizer)
-    elif encoding == "float":
+    if form == "pooled" and quantizer == "tanh":
+        rows = quantize_tanh(rows)
+    elif form == "pooled" and encoding == "int8":
+        rows = quantize_scale(rows)
+    if encoding == "float" and rows.dtype == np.int8:
         rows = rows.astype(np.float32) / np.float32(127)
     return normalize(rows) if unit else np.ascontiguousarray(rows)
-
-
-def _from_pooled(rows: Floats, encoding: Encoding, quantizer: Quantizer) -> Array:
-    if quantizer == "scale":
-        return quantize_scale(rows) if encoding == "int8" else rows
-    codes = quantize_tanh(rows)
-    return codes if encoding == "int8" else codes.astype(np.float32) / np.float32(127)
 
 
 def empty_row(encoding: Encoding, dimensions: int, *, unit: bool = False) -> Array:

@@ -15,27 +15,25 @@ from collections.abc import (
     Iterable,
     Iterator,
     Sequence,
-    Sized,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Event
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from ctxembed.assembly import Assembly, Outcome, check_rows
+from ctxembed.assembly import Assembly, Errors, Outcome, check_rows
 from ctxembed.backends import STOPPED, Backend
-from ctxembed.batches import Batch, Limits
+from ctxembed.batches import Batch
 from ctxembed.documents import Document, TokenizedChunk
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.planning import Place, count_siblings, plan_batches, plan_documents
 from ctxembed.recipe import Recipe
 
 T = TypeVar("T")
 Block = list[Document | EmbedError]
-Errors = Literal["raise", "return"]
 
 _LOG = logging.getLogger("ctxembed")
 
@@ -52,8 +50,8 @@ _CHARACTERS_PER_CHUNK = 16
 class Usage:
     """What an embedder has used so far.
 
-    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is in
-    USD, None where nothing is charged.
+    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is
+    in USD, None where nothing is charged.
     """
 
     tokens: int = 0
@@ -66,7 +64,7 @@ class Runner:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._warned = False
         self.usage = Usage()
 
@@ -74,16 +72,18 @@ class Runner:
         self, documents: Iterable[Document | EmbedError], recipe: Recipe, errors: Errors = "raise"
     ) -> Generator[Outcome]:
         """Yield one array or error per document, in order; with "raise" the first error ends it."""
-        limits, assembly = self._backend.limits, Assembly(recipe)
-        blocks = Gathering(limits).over(documents)
+        limits, assembly, source = self._backend.limits, Assembly(recipe, errors), iter(documents)
+        most = _BATCHES_PER_BLOCK * limits.concurrency
+        characters = most * min(limits.batch_tokens, _LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
         under_way: dict[Future[list[Outcome]], list[Place]] = {}
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
         stopped, more = Event(), True
         pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
         try:
             while more or under_way:
-                if more and _has_room(under_way, assembly, limits, errors):
-                    block: Block = next(blocks, [])
+                room = assembly.held < HELD_BYTES and len(under_way) < most
+                if more and room and assembly.failed is None:
+                    block = _block(source, characters)
                     more = bool(block)
                     for batch, places in self._plan(block, assembly, recipe):
                         future = pool.submit(self._embed, batch, recipe)
@@ -91,7 +91,9 @@ class Runner:
                         future.add_done_callback(done.put)
                 elif (ended := done.get()) in under_way:
                     assembly.put(under_way.pop(ended), ended.result())
-                yield from _given_out(assembly, under_way, errors)
+                if assembly.failed is not None:
+                    _cancel_behind(assembly.failed, under_way)
+                yield from assembly.ready()
         finally:
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -103,16 +105,18 @@ class Runner:
         errors: Errors = "raise",
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop."""
-        limits, assembly = self._backend.limits, Assembly(recipe)
-        blocks = Gathering(limits).aover(documents)
+        limits, assembly, source = self._backend.limits, Assembly(recipe, errors), aiter(documents)
+        most = _BATCHES_PER_BLOCK * limits.concurrency
+        characters = most * min(limits.batch_tokens, _LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
         under_way: dict[asyncio.Future[list[Outcome]], list[Place]] = {}
         done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
         gate, more = asyncio.Semaphore(limits.concurrency), True
         started: set[asyncio.Task[list[Outcome]]] = set()
         try:
             while more or under_way:
-                if more and _has_room(under_way, assembly, limits, errors):
-                    block: Block = await anext(blocks, [])
+                room = assembly.held < HELD_BYTES and len(under_way) < most
+                if more and room and assembly.failed is None:
+                    block = await _ablock(source, characters)
                     more = bool(block)
                     plan = await asyncio.to_thread(self._plan, block, assembly, recipe)
                     for batch, places in plan:
@@ -122,9 +126,10 @@ class Runner:
                         task.add_done_callback(started.discard)
                         task.add_done_callback(done.put_nowait)
                 elif (ended := await done.get()) in under_way:
-                    places = under_way.pop(ended)
-                    await asyncio.to_thread(assembly.put, places, ended.result())
-                for outcome in _given_out(assembly, under_way, errors):
+                    await asyncio.to_thread(assembly.put, under_way.pop(ended), ended.result())
+                if assembly.failed is not None:
+                    _cancel_behind(assembly.failed, under_way)
+                for outcome in assembly.ready():
                     yield outcome
         finally:
             left = [*started]
@@ -142,8 +147,9 @@ class Runner:
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
             _LOG.warning(
-                "%d of %d chunks have no sibling in their window of %d tokens: context does nothing "
-                "for them. Hint: chunks of a quarter of the window at most, or another window_tokens.",
+                "%d of %d chunks have no sibling in their window of %d tokens: context does "
+                "nothing for them. Hint: chunks of a quarter of the window at most, or another "
+                "window_tokens.",
                 *(chunks - seen, chunks, recipe.layout.window_tokens),
             )
         return plan_batches(documents, recipe, self._backend.limits)
@@ -181,44 +187,26 @@ class Runner:
         return [*rows]
 
 
-class Gathering:
-    """Cuts a stream of documents into blocks that fill a few batches each."""
+def _block(documents: Iterator[Document | EmbedError], left: int) -> Block:
+    """Return the next documents, until no characters are `left`; none at the end of all."""
+    block: Block = []
+    for document in documents:
+        block.append(document)
+        left -= _characters(document)
+        if left <= 0:
+            break
+    return block
 
-    def __init__(self, limits: Limits) -> None:
-        tokens = min(limits.batch_tokens, _LARGEST_BATCH) * _BATCHES_PER_BLOCK * limits.concurrency
-        self._characters = tokens * _CHARACTERS_PER_TOKEN
-        self._size = 0
-        self._block: Block = []
 
-    def over(self, documents: Iterable[Document | EmbedError]) -> Iterator[Block]:
-        """Yield the documents in blocks, in order; no block is empty."""
-        for document in documents:
-            if self._fills(document):
-                yield self._take()
-        if self._block:
-            yield self._take()
-
-    async def aover(self, documents: AsyncIterable[Document | EmbedError]) -> AsyncIterator[Block]:
-        """Like `over`, for documents that come by and by."""
-        async for document in documents:
-            if self._fills(document):
-                yield self._take()
-        if self._block:
-            yield self._take()
-
-    def _fills(self, document: Document | EmbedError) -> bool:
-        """Take a document; tell whether the block is full now."""
-        chunks = () if isinstance(document, EmbedError) else document
-        texts = (each.text if isinstance(each, TokenizedChunk) else each for each in chunks)
-        self._block.append(document)
-        self._size += sum(len(text) + _CHARACTERS_PER_CHUNK for text in texts)
-        self._size += _CHARACTERS_PER_CHUNK
-        return self._size >= self._characters
-
-    def _take(self) -> Block:
-        block = self._block
-        self._block, self._size = [], 0
-        return block
+async def _ablock(documents: AsyncIterator[Document | EmbedError], left: int) -> Block:
+    """Like `_block`, for documents that come by and by."""
+    block: Block = []
+    async for document in documents:
+        block.append(document)
+        left -= _characters(document)
+        if left <= 0:
+            break
+    return block
 
 
 def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
@@ -241,13 +229,6 @@ def array_of(outcome: Outcome) -> Array:
     return outcome
 
 
-def _has_room(under_way: Sized, assembly: Assembly, limits: Limits, errors: Errors) -> bool:
-    """Tell whether to read on: few batches under way, not too much held, and no error to raise."""
-    if errors == "raise" and assembly.failed is not None:
-        return False
-    return len(under_way) < _BATCHES_PER_BLOCK * limits.concurrency and assembly.held < HELD_BYTES
-
-
 def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     """Return the error of a whole batch for each of its windows, with the documents it is about."""
     numbers = [window.document for window in batch.windows]
@@ -255,16 +236,15 @@ def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     return [error.at(document=min(numbers), last_document=last)] * len(numbers)
 
 
-def _given_out(
-    assembly: Assembly, under_way: dict[Any, list[Place]], errors: Errors
-) -> Iterator[Outcome]:
-    """Give out what is complete; with "raise" nothing behind the first error is waited for."""
-    if errors == "raise" and assembly.failed is not None:
-        for future in [*under_way]:
-            if min(under_way[future])[0] > assembly.failed and future.cancel():
-                del under_way[future]
-    for outcome in assembly.ready():
-        if errors == "raise":
-            yield array_of(outcome)
-        else:
-            yield outcome.at(last_document=None) if isinstance(outcome, EmbedError) else outcome
+def _cancel_behind(failed: int, under_way: dict[Any, list[Place]]) -> None:
+    """Cancel the batches that are only about documents behind a failed one."""
+    for future in [*under_way]:
+        if min(under_way[future])[0] > failed and future.cancel():
+            del under_way[future]
+
+
+def _characters(document: Document | EmbedError) -> int:
+    """Return the length of a document, with what each chunk takes beside its text."""
+    chunks = () if isinstance(document, EmbedError) else document
+    texts = (each.text if isinstance(each, TokenizedChunk) else each for each in chunks)
+    return _CHARACTERS_PER_CHUNK + sum(len(text) + _CHARACTERS_PER_CHUNK for text in texts)

@@ -1,4 +1,4 @@
-"""`ForkLock`: a lock that is free again in the child of a fork.
+"""`fork_lock`: a lock that is free again in the child of a fork.
 
 The thread that held it does not exist in the child. What it guards must be whole at any moment: a
 counter or a reference.
@@ -8,31 +8,20 @@ import os
 from threading import Lock
 from weakref import WeakSet
 
-
-class ForkLock:
-    """A plain lock, used with `with`."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        _LOCKS.add(self)
-
-    def renew(self) -> None:
-        """Make it free, whichever thread holds it."""
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+_LOCKS: WeakSet[Lock] = WeakSet()
 
 
-_LOCKS: WeakSet[ForkLock] = WeakSet()
+def fork_lock() -> Lock:
+    """Return a plain lock that every child of this process finds free."""
+    lock = Lock()
+    _LOCKS.add(lock)
+    return lock
 
 
 def _after_fork_in_child() -> None:
     for lock in list(_LOCKS):
-        lock.renew()
+        if lock.locked():
+            lock.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

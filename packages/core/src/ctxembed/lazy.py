@@ -1,7 +1,8 @@
 """`LazyEmbedder`: an embedder that is opened on first use, for objects that carry one along.
 
 Adapters of frameworks import from here and from `ctxembed` only, so that a renamed module does not
-break a released adapter. For them this module also passes on what they need beside the public names.
+break a released adapter. For them this module also passes on what they need beside the public
+names.
 """
 
 import asyncio
@@ -10,12 +11,12 @@ from logging import Logger
 
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.keywords import SharedKeywords
 from ctxembed.settings import Settings
 from ctxembed.wire import KEY_VARIABLES
 
-__all__ = ["KEY_VARIABLES", "ForkLock", "LazyEmbedder", "SharedKeywords", "located_errors"]
+__all__ = ["KEY_VARIABLES", "LazyEmbedder", "SharedKeywords", "fork_lock", "located_errors"]
 
 Key = str | Callable[[], str | None] | None
 """A key for the API, or a function that returns it when the embedder is opened."""
@@ -24,13 +25,13 @@ Key = str | Callable[[], str | None] | None
 class LazyEmbedder:
     """Embedders by settings and key, opened on first use; they are no part of their owner's value.
 
-    One thread opens an embedder while the others wait. Changed settings, or another key, open another
-    one. The lock is free in the child of a fork. A deep copy or a pickle begins with nothing open, and
-    all objects of this class are equal.
+    One thread opens an embedder while the others wait. Changed settings, or another key, open
+    another one. The lock is free in the child of a fork. A deep copy or a pickle begins with
+    nothing open, and all objects of this class are equal.
     """
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._found: dict[tuple[Settings, Key], Embedder] = {}
         self._warned = False
 

@@ -80,13 +80,9 @@ def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -
     try:
         windows = plan_windows(number, tuple(found.values()), recipe.layout)
     except EmbedError as error:
-        raise _in_document(error, number, read) from None
+        chunk = None if error.chunk is None else read[error.chunk]
+        raise error.at(document=number, chunk=chunk) from None
     return PlannedDocument(number, len(chunks), read, tuple(windows))
-
-
-def _in_document(error: EmbedError, number: int, read: Sequence[int]) -> EmbedError:
-    """Return an error about one of the chunks that are read, with its place in the document."""
-    return error.at(document=number, chunk=None if error.chunk is None else read[error.chunk])
 
 
 def plan_batches(

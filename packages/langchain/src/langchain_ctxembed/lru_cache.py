@@ -7,7 +7,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-from ctxembed.lazy import ForkLock
+from ctxembed.lazy import fork_lock
 
 V = TypeVar("V")
 
@@ -29,7 +29,7 @@ class LruCache(Generic[V]):
         """The bytes in use."""
         self._keep_newest = keep_newest
         self._entries: OrderedDict[str, tuple[V, int]] = OrderedDict()
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def get(self, key: str) -> V | None:
         """Return the value of a key, or None."""

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
 from ctxembed.errors import BackendError
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class ModelQueue:
 
 _QUEUES: WeakSet[ModelQueue] = WeakSet()
 _LOADED: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-_LOCK = ForkLock()
+_LOCK = fork_lock()
 
 
 def share(key: Hashable, load: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar
 
 from ctxembed.errors import BackendError
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 
 
 class Closable(Protocol):
@@ -38,7 +38,7 @@ class LoopThread(Generic[R]):
     def __init__(self, name: str, make: Callable[[], R]) -> None:
         self._name = name
         self._make = make
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._running: _Running[R] | None = None
         self._closed = False
 

@@ -16,7 +16,7 @@ from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import BackendError, DeviceMemoryError, EmbedError, NonFiniteError
-from ctxembed.forks import ForkLock
+from ctxembed.forks import fork_lock
 from ctxembed.models import ModelSpec
 
 LaidOut = tuple[Sequence[int], list[Span]]
@@ -42,7 +42,7 @@ class TorchBackend:
             self.forms = frozenset(("pooled", "int8", "binary"))
         self._loaded = tuple(loaded)
         self._under_way = [0] * len(self._loaded)
-        self._lock = ForkLock()
+        self._lock = fork_lock()
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids; text like a special token is ordinary text."""
