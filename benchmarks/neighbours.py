@@ -1,4 +1,4 @@
-"""Which `neighbour_weight` retrieves best: shares from 0 to 0.5, on several sets, chunk sizes and models.
+"""Which `neighbour_weight` retrieves best, on several sets of data, chunk sizes and models.
 
     python benchmarks/neighbours.py --data FOLDER --data FOLDER --vectors FOLDER
     python benchmarks/neighbours.py --data FOLDER ... --model mpnet=DIRECTORY --documents qmsum_val=8
@@ -10,7 +10,6 @@ the core's own functions. `--vectors` keeps them, so that a run that was stopped
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +94,18 @@ def case(name: str, model: str, data: Dataset, size: int, folder: Path) -> Case:
     }
     for share in SHARES:
         ways[f"n = {share:g}"] = [
-            normalize(mix(one, two, share * neighbour_directions(two), context_weight=UNTRAINED_WEIGHT))
+            normalize(
+                mix(one, two, share * neighbour_directions(two), context_weight=UNTRAINED_WEIGHT)
+            )
             for one, two in zip(contextual, alone, strict=True)
         ]
     scores = {way: score(nearest(questions, rows), corpus.relevant) for way, rows in ways.items()}
-    print(name, data.name, size, {way: f"{each['nDCG@10'].mean():.3f}" for way, each in scores.items()})
+    print(
+        name,
+        data.name,
+        size,
+        {way: f"{each['nDCG@10'].mean():.3f}" for way, each in scores.items()},
+    )
     return Case(name, data.name, size, [query.document for query in corpus.queries], scores)
 
 
@@ -130,7 +136,12 @@ def table(one: Case) -> list[str]:
         ]
         for way, found in one.scores.items()
     ]
-    return ["", f"## {one.model}, {one.data}, chunks of {one.size} tokens", "", *markdown(COLUMNS, rows)]
+    return [
+        "",
+        f"## {one.model}, {one.data}, chunks of {one.size} tokens",
+        "",
+        *markdown(COLUMNS, rows),
+    ]
 
 
 def mean(cases: Iterable[Case], way: str, metric: str) -> float:
@@ -156,14 +167,26 @@ def rotations(cases: Sequence[Case]) -> list[str]:
             values = (mean(there, w, metric) for w in (way, "n = 0", "free rival"))
             row.append(" / ".join(f"{value:.3f}" for value in values))
         rows.append(row)
-    columns = ("held back", "chosen on the others", *(f"{m}: chosen / n = 0 / free" for m in METRICS))
-    return ["## The choice", RULE, *markdown(columns, rows), "", f"On all sets: {chosen(cases)}.", ""]
+    columns = (
+        "held back",
+        "chosen on the others",
+        *(f"{m}: chosen / n = 0 / free" for m in METRICS),
+    )
+    return [
+        "## The choice",
+        RULE,
+        *markdown(columns, rows),
+        "",
+        f"On all sets: {chosen(cases)}.",
+        "",
+    ]
 
 
 def overview(cases: Sequence[Case]) -> list[str]:
     """Return the means of every way over all cases."""
     rows = [
-        [way, *(f"{mean(cases, way, metric):.4f}" for metric in METRICS)] for way in cases[0].scores
+        [way, *(f"{mean(cases, way, metric):.4f}" for metric in METRICS)]
+        for way in cases[0].scores
     ]
     return ["## Means over all cases", "", *markdown(("vectors", *METRICS), rows), ""]
 
@@ -186,7 +209,7 @@ def main() -> None:
             some = first_documents(data, counts.get(f"{name}:{data.name}", counts.get(data.name)))
             cases += [case(name, model, some, size, told.vectors) for size in CHUNK_TOKENS]
     sizes = {(each.model, each.data): len(set(each.documents)) for each in cases}
-    facts = describe() | {"date": date.today().isoformat(), "chunks": "32, 64 and 128 tokens"}
+    facts = describe(("onnxruntime", "torch", "numpy"))
     facts["documents with queries"] = ", ".join(f"{m} {d} {n}" for (m, d), n in sizes.items())
     lines = [MEANING, *rotations(cases), *overview(cases)]
     lines += [line for each in cases for line in table(each)]

@@ -12,7 +12,12 @@ from ctxembed.testing.fake import fake_rows
 from ctxembed.windows import layout_for, plan_windows
 
 SPEC = ModelSpec(
-    name="u", dimensions=16, max_tokens=30, window_tokens=20, neighbour_weight=0.3, quantizer="tanh"
+    name="u",
+    dimensions=16,
+    max_tokens=30,
+    window_tokens=20,
+    neighbour_weight=0.3,
+    quantizer="tanh",
 )
 WORDS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 CHUNK = st.lists(WORDS, max_size=9).map(" ".join) | st.just("long " * 70)
@@ -85,7 +90,12 @@ def test_without_neighbours_nothing_changes(document, weight, encoding):
         told["empty"] = "error"
         document = [chunk or "text" for chunk in document]
     plain = ModelSpec(
-        name="u", dimensions=16, max_tokens=30, window_tokens=20, neighbour_weight=0, quantizer="tanh"
+        name="u",
+        dimensions=16,
+        max_tokens=30,
+        window_tokens=20,
+        neighbour_weight=0,
+        quantizer="tanh",
     )
     (one,) = Embedder(FakeBackend(SPEC), Settings(**told, neighbour_weight=0)).embed_documents(
         [document]

@@ -149,9 +149,10 @@ def _borders(
 def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
     """Return the windows of one document.
 
-    Every chunk is kept by exactly one window that gives its contextual row, and where independent
-    rows are needed too, to be mixed in or for the neighbours, also by one independent window. A window with a single chunk shows no sibling: it is independent,
-    and does for both. A chunk beyond the model's limit raises `DocumentTooLongError`, or becomes pieces
+    Every chunk is kept by exactly one window that gives its contextual row. Where independent rows
+    are needed too, to be mixed in or for neighbours, it is also kept by one independent window. A
+    window with a single chunk shows no sibling: it is independent, and does for both. A chunk beyond
+    the model's limit raises `DocumentTooLongError`, or becomes pieces
     whose shares add up to 1.
     """
     weight = layout.context_weight
