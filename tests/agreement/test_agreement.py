@@ -115,6 +115,7 @@ SETTINGS = {
     "default": {},
     "short": {"dimensions": 24},
     "mixed": {"context_weight": 0.5},
+    "neighbours": {"context_weight": 0.5, "neighbour_weight": 0.7},
     "windows": {"window_tokens": 24, "overlap_tokens": 8},
 }
 

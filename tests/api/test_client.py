@@ -748,6 +748,7 @@ def test_close_leaves_no_thread_and_no_second_use(api):
         ({"model": "minilm", "dimensions": None}, "no model 'minilm'|ONNX"),
         ({"model": "gpt", "dimensions": None}, "has no model"),
         ({"context_weight": 0.5}, "codes"),
+        ({"neighbour_weight": 0.2}, "codes"),
         ({"long_chunks": "pool"}, "codes"),
         ({"base_url": "ftp://127.0.0.1"}, "http"),
         ({"base_url": "http://user:pass@127.0.0.1"}, "password"),

@@ -81,7 +81,7 @@ def test_normalized_rows_have_length_one(rows):
 def test_mix_has_the_stated_direction_and_length(rows, weight):
     """The direction is the mean of the unit vectors, the length the mean of the lengths."""
     one, two = rows + 3, np.roll(rows, 1, axis=1) * 2 + 9
-    mixed = mix(one, two, weight)
+    mixed = mix(one, two, np.zeros_like(one), context_weight=weight)
     direction = weight * normalize(one) + (1 - weight) * normalize(two)
     assume(np.linalg.norm(direction, axis=1).min() > 1e-3)  # opposite ones have no mean direction
     lengths = np.linalg.norm(one, axis=1) * weight + np.linalg.norm(two, axis=1) * (1 - weight)

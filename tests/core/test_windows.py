@@ -23,6 +23,7 @@ def layout(**changes):
         "window_tokens": 20,
         "overlap_tokens": 8,
         "context_weight": 1.0,
+        "neighbour_weight": 0.0,
         "separator_tokens": 1,
     }
     return Layout(**(values | changes))

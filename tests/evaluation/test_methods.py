@@ -7,11 +7,11 @@ from ctxembed.evaluation.methods import with_neighbours
 from ctxembed.evaluation.ranking import nearest
 
 
-def test_half_of_the_mean_of_the_neighbours_is_added():
+def test_half_of_the_mean_direction_of_the_neighbours_is_added():
     """Rows at the ends have one neighbour, rows between two; all come out as unit vectors."""
     rows = np.eye(3, dtype=np.float32)
 
-    expected = np.array([[1, 0.5, 0], [0.25, 1, 0.25], [0, 0.5, 1]])
+    expected = np.array([[1, 0.5, 0], [0.5**1.5, 1, 0.5**1.5], [0, 0.5, 1]])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert_allclose(with_neighbours(rows), expected, rtol=1e-6)
 

@@ -11,6 +11,7 @@ CHANGE_VECTORS = {
     "window_tokens": 512,
     "overlap_tokens": 7,
     "context_weight": 0.25,
+    "neighbour_weight": 0.3,
     "long_chunks": "pool",
     "empty": "zero",
     "pooling": "mean",

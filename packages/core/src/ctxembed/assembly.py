@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ctxembed.batches import Batch
-from ctxembed.encoding import Array, empty_row, encode, mix
+from ctxembed.encoding import Array, empty_row, encode, mix, neighbour_directions
 from ctxembed.errors import EmbedError, NonFiniteError, ResponseError
 from ctxembed.planning import Place, PlannedDocument
 from ctxembed.recipe import Recipe
@@ -156,7 +156,7 @@ def assemble_all(
 
 
 def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -> Array:
-    """Return one row per chunk: from its window, from its pieces, or mixed with its independent row.
+    """Return one row per chunk: from its window, from its pieces, or mixed of several.
 
     Shape (chunks, width), in the form in which the model gave them.
     """
@@ -177,8 +177,13 @@ def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -
         else:
             independent[place] += np.float32(window.share) * kept
     merged = np.where(has[0][:, None], contextual, independent)
-    both = has.all(axis=0)
-    if both.any():
-        weight = recipe.layout.context_weight
-        merged[both] = mix(contextual[both], independent[both], weight)
+    layout = recipe.layout
+    changed = has.all(axis=0)
+    added = np.zeros((chunks, 1), np.float32)
+    if layout.neighbour_weight:
+        added = np.float32(layout.neighbour_weight) * neighbour_directions(independent)
+        changed |= added.any(axis=1)
+    if changed.any():
+        parts = merged[changed], independent[changed], added[changed]
+        merged[changed] = mix(*parts, context_weight=layout.context_weight)
     return merged

@@ -3,10 +3,14 @@
 Nothing is loaded. Headers and samples are read, at most a few hundred kilobytes per file.
 """
 
+import json
 import struct
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
+
+PPLX_TYPE = "bidirectional_pplx_qwen3"
+"""`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
 
 _SMALL = (
     "config.json",
@@ -29,6 +33,16 @@ def weight_files(directory: Path, kind: Literal["safetensors", "onnx"]) -> list[
     if kind == "safetensors":
         return sorted(directory.glob("*.safetensors"))
     return sorted([*directory.glob("*.onnx"), *directory.glob("onnx/*.onnx")])
+
+
+def model_type(directory: Path) -> str | None:
+    """Return what `config.json` calls the kind of model, None where it cannot be read."""
+    try:
+        config = json.loads((directory / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    found = config.get("model_type") if isinstance(config, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def checkpoint_digest(directory: Path) -> str:

@@ -61,8 +61,11 @@ class Embedder:
         self._queries = query_recipe(self.settings, backend)
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
-        named = replace(self.settings, model=backend.spec.name)
-        self._fingerprint = fingerprint or named.fingerprint()
+        known = {
+            "model": backend.spec.name,
+            "neighbour_weight": self._documents.layout.neighbour_weight,
+        }
+        self._fingerprint = fingerprint or replace(self.settings, **known).fingerprint()
         self._runner = Runner(backend)
 
     @classmethod

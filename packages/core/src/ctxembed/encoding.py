@@ -60,17 +60,34 @@ def normalize(rows: Array) -> Floats:
     return scaled
 
 
-def mix(contextual: Floats, independent: Floats, weight: float) -> Floats:
-    """Return `w * unit(contextual) + (1 - w) * unit(independent)`, at the length of its parts.
+def mix(
+    contextual: Floats, independent: Floats, neighbours: Floats, *, context_weight: float
+) -> Floats:
+    """Return `w * unit(contextual) + (1 - w) * unit(independent) + neighbours` in another length.
 
-    The direction is the mean of the two unit vectors. The length is the weighted mean of theirs, so
-    that a quantiser that depends on the length sees the range it was made for.
+    The length is the weighted mean of the lengths of the first two, so that a quantiser that depends
+    on the length sees the range it was made for. `neighbours` is what `neighbour_directions` gives,
+    times its weight. The result and all arrays have the shape (chunks, dimensions).
     """
+    weight = context_weight
     size = weight * np.linalg.norm(contextual, axis=-1, keepdims=True)
     size += (1 - weight) * np.linalg.norm(independent, axis=-1, keepdims=True)
-    direction = weight * normalize(contextual) + (1 - weight) * normalize(independent)
+    direction = weight * normalize(contextual) + (1 - weight) * normalize(independent) + neighbours
     mixed: Floats = (normalize(direction) * size).astype(np.float32)
     return mixed
+
+
+def neighbour_directions(independent: Floats) -> Floats:
+    """Return the unit mean of the directions of the rows before and behind each row.
+
+    Rows are the chunks of one document in order, shape (chunks, dimensions). The first and the last
+    have one neighbour; a row alone has none and gets zeros.
+    """
+    units = normalize(independent)
+    around = np.zeros_like(units)
+    around[1:] += units[:-1]
+    around[:-1] += units[1:]
+    return normalize(around)
 
 
 def form_for(

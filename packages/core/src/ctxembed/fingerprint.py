@@ -35,7 +35,7 @@ def fingerprint_of(settings: Mapping[str, Any], spec: ModelSpec | None, digest: 
 
     Args:
         settings: By name, those that change vectors, with the backend that "auto" means, and the
-            `counter` of tokens.
+            `counter` of tokens, and `neighbour_weight` resolved.
         spec: The model's record where the table has one. Its values stand in for settings that are
             None, so that naming a default changes nothing.
         digest: The digest of a model directory, which then counts in place of its name.
@@ -50,6 +50,8 @@ def fingerprint_of(settings: Mapping[str, Any], spec: ModelSpec | None, digest: 
                 values[name] = getattr(spec, name)
         if values["overlap_tokens"] is None and not values["document_prefix"]:
             values["overlap_tokens"] = spec.overlap(values["window_tokens"])
+    if not values["neighbour_weight"]:
+        del values["neighbour_weight"]  # vectors made before there was this setting stay known
     values["format"] = FORMAT_VERSION
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()

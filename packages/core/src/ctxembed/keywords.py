@@ -21,6 +21,7 @@ class SharedKeywords(TypedDict, total=False):
     window_tokens: int | None
     overlap_tokens: int | None
     context_weight: float | None
+    neighbour_weight: float | None
     long_chunks: LongChunks
     empty: EmptyChunks
     pooling: Pooling

@@ -17,6 +17,9 @@ UNTRAINED_WINDOW = 256
 UNTRAINED_WEIGHT = 0.5
 """Share of the contextual vector for models not trained for context."""
 
+UNTRAINED_NEIGHBOUR_WEIGHT = 0.2
+"""How much of the neighbours' mean direction is added for models not trained for context."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
@@ -25,6 +28,7 @@ class ModelSpec:
     `max_tokens` is what one window may hold (chunk tokens plus separators; special tokens and the
     document prefix already taken off). `contextual` says that the model was trained to read all
     chunks of a document together; `overlap_share` is the part of a window that its neighbour repeats.
+    `neighbour_weight` is used where vectors are mixed, with a context weight between 0 and 1.
     `price` is in USD for a million input tokens over the API.
     """
 
@@ -36,6 +40,7 @@ class ModelSpec:
     window_tokens: int = UNTRAINED_WINDOW
     overlap_share: float = 0.5
     context_weight: float = UNTRAINED_WEIGHT
+    neighbour_weight: float = UNTRAINED_NEIGHBOUR_WEIGHT
     separator: str | None = None
     separator_tokens: int = 1
     query_prefix: str = ""
@@ -65,6 +70,7 @@ def _pplx(name: str, dimensions: int, price: float, *, contextual: bool) -> Mode
         window_tokens=window,
         overlap_share=1 / 8,
         context_weight=1.0 if contextual else 0.0,
+        neighbour_weight=0.0,
         separator="<|endoftext|>",
         price=price,
         aliases=(name,),

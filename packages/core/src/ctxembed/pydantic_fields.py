@@ -29,6 +29,7 @@ class SettingsFields(BaseModel):
     window_tokens: int | None = None
     overlap_tokens: int | None = None
     context_weight: float | None = None
+    neighbour_weight: float | None = None
     long_chunks: LongChunks = "error"
     empty: EmptyChunks = "error"
     pooling: Pooling = "auto"

@@ -37,7 +37,8 @@ def document_recipe(settings: Settings, backend: Backend) -> Recipe:
 
 def query_recipe(settings: Settings, backend: Backend) -> Recipe:
     """Return the recipe for queries: each alone, without the prefix that documents get."""
-    layout = replace(layout_for(settings, backend.spec), context_weight=0.0)
+    layout = layout_for(settings, backend.spec)
+    layout = replace(layout, context_weight=0.0, neighbour_weight=0.0)
     return _recipe(settings, backend, layout, None)
 
 
@@ -50,12 +51,14 @@ def _recipe(
         raise ConfigurationError(
             f"dimensions is {dimensions} and {spec.name} has {spec.dimensions}."
         )
-    mixed = 0 < layout.context_weight < 1 or layout.long_chunks == "pool"
-    form = form_for(settings.encoding, spec.quantizer, mixed=mixed, forms=backend.forms)
+    mixed = 0 < layout.context_weight < 1 or layout.neighbour_weight > 0
+    pooled = mixed or layout.long_chunks == "pool"
+    form = form_for(settings.encoding, spec.quantizer, mixed=pooled, forms=backend.forms)
     if form is None:
         raise ConfigurationError(
             "this backend gives finished codes only, and these settings need vectors before they are "
-            'quantised. Hint: context_weight=1 and long_chunks="error", or local weights.'
+            'quantised. Hint: context_weight=1, neighbour_weight=0 and long_chunks="error", or local '
+            "weights."
         )
     return Recipe(
         layout=layout,

@@ -12,12 +12,18 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ctxembed.checkpoint import checkpoint_digest, weight_files
+from ctxembed.checkpoint import PPLX_TYPE, checkpoint_digest, model_type, weight_files
 from ctxembed.documented_fields import check, setting
 from ctxembed.encoding import Encoding
 from ctxembed.errors import ConfigurationError
 from ctxembed.fingerprint import ALWAYS_HASHED, fingerprint_of
-from ctxembed.models import MODELS, ModelSpec, find_model
+from ctxembed.models import (
+    MODELS,
+    UNTRAINED_NEIGHBOUR_WEIGHT,
+    UNTRAINED_WEIGHT,
+    ModelSpec,
+    find_model,
+)
 
 DEFAULT_MODEL = "perplexity-ai/pplx-embed-context-v1-0.6b"
 EMBEDDED_MODEL = "minilm"
@@ -96,6 +102,12 @@ class Settings:
         "1 takes the contextual vector, 0 the independent one, and a number between mixes them. By "
         "default the model's own weight.",
     )
+    neighbour_weight: float | None = setting(
+        None,
+        "Context",
+        "How much of the mean direction of the two neighbouring chunks is added to a vector. By "
+        "default the model's own where context_weight is between 0 and 1, and 0 otherwise.",
+    )
     long_chunks: LongChunks = setting(
         "error",
         "Bad input",
@@ -170,7 +182,8 @@ class Settings:
         """Refuse values that no model could take."""
         for each in fields(self):
             check(each, getattr(self, each.name))
-        object.__setattr__(self, "context_weight", _share(self.context_weight))
+        for name, most in (("context_weight", 1), ("neighbour_weight", inf)):
+            object.__setattr__(self, name, _weight(name, getattr(self, name), most))
         if not self.model.strip():
             raise ConfigurationError(
                 "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
@@ -248,16 +261,37 @@ class Settings:
             and (each.name in ALWAYS_HASHED or getattr(self, each.name) != each.default)
         }
         values |= {"backend": self.resolve_backend(), "counter": self.counter}
+        values["neighbour_weight"] = self._neighbours()
         digest = checkpoint_digest(directory) if directory.is_dir() else None
         return fingerprint_of(values, self.spec, digest)
 
+    def _neighbours(self) -> float | str:
+        """Return the neighbour weight as far as it is known before the model is opened."""
+        if self.neighbour_weight is not None:
+            return self.neighbour_weight
+        directory, spec = Path(self.model), self.spec
+        if directory.is_dir() and model_type(directory) == PPLX_TYPE:
+            return 0.0
+        weight = self.context_weight
+        if weight is None:
+            weight = UNTRAINED_WEIGHT if spec is None else spec.context_weight
+        if not 0 < weight < 1:
+            return 0.0
+        if spec is not None:
+            return spec.neighbour_weight
+        if directory.is_dir():
+            return UNTRAINED_NEIGHBOUR_WEIGHT
+        # a hub id may turn out to be a model that was trained for context, which has none
+        return f"untrained:{UNTRAINED_NEIGHBOUR_WEIGHT}"
 
-def _share(weight: float | None) -> float | None:
+
+def _weight(name: str, weight: float | None, most: float) -> float | None:
     """Return the weight as one kind of number: 1 and 1.0 are the same setting."""
     if weight is None:
         return None
-    if isinstance(weight, str) or not 0 <= weight <= 1:
-        raise ConfigurationError(f"context_weight is a share from 0 to 1, got {weight!r}.")
+    if isinstance(weight, str) or not (0 <= weight <= most and weight < inf):
+        upper = f"to {most}" if most < inf else "up"
+        raise ConfigurationError(f"{name} is a number from 0 {upper}, got {weight!r}.")
     return float(weight)
 
 

@@ -41,6 +41,7 @@ class Layout:
     window_tokens: int
     overlap_tokens: int
     context_weight: float
+    neighbour_weight: float
     separator_tokens: int
     long_chunks: LongChunks = "error"
 
@@ -76,11 +77,16 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
             "Hint: a half is as much as ever helped."
         )
     weight = settings.context_weight
+    weight = spec.context_weight if weight is None else weight
+    neighbours = settings.neighbour_weight
+    if neighbours is None:
+        neighbours = spec.neighbour_weight if 0 < weight < 1 else 0.0
     return Layout(
         max_tokens=limit,
         window_tokens=window,
         overlap_tokens=overlap,
-        context_weight=spec.context_weight if weight is None else weight,
+        context_weight=weight,
+        neighbour_weight=neighbours,
         separator_tokens=spec.separator_tokens,
         long_chunks=settings.long_chunks,
     )
@@ -143,9 +149,10 @@ def _borders(
 def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) -> list[Window]:
     """Return the windows of one document.
 
-    Every chunk is kept by exactly one window that gives its contextual row, and where the layout mixes
-    also by one independent window. A window with a single chunk shows no sibling: it is independent,
-    and does for both. A chunk beyond the model's limit raises `DocumentTooLongError`, or becomes pieces
+    Every chunk is kept by exactly one window that gives its contextual row. Where independent rows
+    are needed too, to be mixed in or for neighbours, it is also kept by one independent window. A
+    window with a single chunk shows no sibling: it is independent, and does for both. A chunk beyond
+    the model's limit raises `DocumentTooLongError`, or becomes pieces
     whose shares add up to 1.
     """
     weight = layout.context_weight
@@ -162,7 +169,7 @@ def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) 
     ]
     seen = {chunk for window in planned for chunk in window.keep}
     for index, chunk in enumerate(chunks):
-        if weight < 1 or index not in seen:
+        if weight < 1 or layout.neighbour_weight > 0 or index not in seen:
             planned.extend(_independent(number, index, chunk, layout))
     return planned
 

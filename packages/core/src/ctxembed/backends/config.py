@@ -10,12 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ctxembed.checkpoint import PPLX_TYPE
 from ctxembed.errors import ConfigurationError, ModelLoadError
 from ctxembed.models import UNTRAINED_WEIGHT, UNTRAINED_WINDOW, ModelSpec
 from ctxembed.settings import Pooling
-
-PPLX_TYPE = "bidirectional_pplx_qwen3"
-"""`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
 
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
@@ -105,6 +103,7 @@ def _pplx(config: Mapping[str, Any], name: str, width: int, tokens: int) -> Mode
         window_tokens=tokens,
         overlap_share=1 / 8,
         context_weight=1.0 if contextual else 0.0,
+        neighbour_weight=0.0,
         separator="<|endoftext|>",
     )
 

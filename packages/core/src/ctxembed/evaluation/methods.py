@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ctxembed.encoding import normalize
+from ctxembed.encoding import mix, neighbour_directions
 
 Method = Literal["independent", "contextual", "neighbours"]
 Vectors = NDArray[np.float32]
 
-NEIGHBOUR_SHARE = 0.5
-"""The share of the neighbours' mean that is added: it did best in our measurements."""
+NEIGHBOUR_WEIGHT = 0.5
+"""How much of the neighbours' mean direction is added: it did best in our measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +25,12 @@ class MethodVectors:
     seconds: float
 
 
-def with_neighbours(rows: Vectors, share: float = NEIGHBOUR_SHARE) -> Vectors:
-    """Return unit rows of a document with a share of the mean of each row's one or two neighbours.
+def with_neighbours(rows: Vectors) -> Vectors:
+    """Return what `context_weight=0` and `neighbour_weight=0.5` make of independent unit rows.
 
-    `rows` are unit vectors, shape (chunks, dimensions). A chunk alone stays as it is.
+    `rows` are the chunks of one document, shape (chunks, dimensions). A chunk alone stays as it is.
     """
     if len(rows) == 1:
         return rows
-    around = np.zeros_like(rows)
-    around[1:] += rows[:-1]
-    around[:-1] += rows[1:]
-    around[1:-1] /= 2
-    return normalize(rows + np.float32(share) * around)
+    added = np.float32(NEIGHBOUR_WEIGHT) * neighbour_directions(rows)
+    return mix(rows, rows, added, context_weight=0.0)

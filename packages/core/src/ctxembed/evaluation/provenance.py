@@ -25,7 +25,8 @@ def provenance(
     if layout.context_weight:
         context = (
             f"windows of {layout.window_tokens} tokens that share {layout.overlap_tokens}, "
-            f"context_weight {layout.context_weight:g}"
+            f"context_weight {layout.context_weight:g}, "
+            f"neighbour_weight {layout.neighbour_weight:g}"
         )
     return (
         ("model", f"{spec.name}, {spec.dimensions} dimensions"),

@@ -25,6 +25,7 @@ _SPEC = ModelSpec(
     window_tokens=1000,
     overlap_share=1 / 8,
     context_weight=1.0,
+    neighbour_weight=0.0,
 )
 
 

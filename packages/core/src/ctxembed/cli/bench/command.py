@@ -31,7 +31,7 @@ _TYPES = tuple(each for each in get_args(Dtype) if each != "auto")
 
 @with_settings(
     *("model", "revision", "device", "pooling", "batch_tokens"),
-    *("window_tokens", "overlap_tokens", "context_weight", "document_prefix"),
+    *("window_tokens", "overlap_tokens", "context_weight", "neighbour_weight", "document_prefix"),
 )
 def bench(
     settings: Settings,
