@@ -8,8 +8,13 @@ client run out when the test says so. Other loops and threads keep the real time
 import asyncio
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 
 import pytest
+
+TURNS = 10
+"""Turns of an event loop after which everything has run that was due."""
 
 
 class Clock:
@@ -31,8 +36,7 @@ class Clock:
         with self._changed:
             self.now += seconds
         for loop in self._loops:
-            if not loop.is_closed():
-                asyncio.run_coroutine_threadsafe(settle(), loop).result(30)
+            loop.wait_until_settled()
 
     def wait_for_waits(self, count):
         """Return when the client has begun to sleep for the given number of times."""
@@ -66,15 +70,35 @@ class ClockLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock):
         self.clock = clock
+        self.ended = Future()
         super().__init__()
 
     def time(self):
         return self.clock.now
 
+    def close(self):
+        super().close()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def wait_until_settled(self):
+        """Return when everything that was due has run, or the loop has ended meanwhile."""
+        settled = Future()
+
+        def turn(left):
+            if left:
+                self.call_soon(turn, left - 1)
+            else:
+                settled.set_result(None)
+
+        with suppress(RuntimeError):  # the loop is closed
+            self.call_soon_threadsafe(turn, TURNS)
+        assert wait([settled, self.ended], 30, FIRST_COMPLETED).done
+
 
 async def settle():
     """Let everything run that can run without new input."""
-    for _ in range(10):
+    for _ in range(TURNS):
         await asyncio.sleep(0)
 
 
