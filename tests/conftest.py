@@ -39,7 +39,12 @@ def refuse_network(event: str, args: tuple[object, ...]) -> None:
 
 sys.addaudithook(refuse_network)
 
-pytest_plugins = ["checkpoints", "thread_failures", "upstream"]  # from tests/plugins, on the path
+pytest_plugins = [
+    "checkpoints",
+    "clock",
+    "thread_failures",
+    "upstream",
+]  # from tests/plugins, on the path
 
 settings.register_profile("ctxembed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ctxembed")

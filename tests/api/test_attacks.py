@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -39,54 +38,73 @@ def said(status, words):
 
 
 @pytest.mark.parametrize("wait", ["20", "1000000000"])
-def test_a_long_wait_of_one_call_holds_up_no_other(api, wait):
+def test_a_long_wait_of_one_call_holds_up_no_other(api, clock, wait):
     """The first call gives up at once; the next asks within the time of an attempt."""
     api.next = [answered(429, headers={"retry-after": wait})]
     with opened(timeout=0.5) as embedder:
         with pytest.raises(RateLimitError):
             embedder.embed_query("q")
-        began = time.monotonic()
+        assert clock.waits == []
         assert np.array_equal(truth(["r"], 0, 128), embedder.embed_query("r"))
-        assert time.monotonic() - began < 3
+        assert clock.waits == [pytest.approx(0.5)]
 
 
-def test_all_attempts_together_have_a_limit(api):
-    """Ten times the timeout, and not for ever: here 2 seconds."""
+def test_all_attempts_together_have_a_limit(api, clock):
+    """Ten times the timeout, and not for ever: here 2 seconds, which a fifth wait may go beyond."""
     api.always = answered(503, headers={"retry-after": "0.4"})
-    began = time.monotonic()
     with opened(timeout=0.2, max_retries=1000) as embedder, pytest.raises(ApiError):
         embedder.embed_query("q")
 
-    assert 1 < time.monotonic() - began < 5
+    assert all(0.4 <= wait <= 0.5 for wait in clock.waits)
+    assert sum(clock.waits) <= 2 < sum(clock.waits) + 0.5
 
 
-def test_waiting_for_a_turn_is_no_attempt(api):
-    """A request that stood in a queue for long is repeated like any other."""
+def test_attempts_that_take_long_count_towards_the_limit(api, clock):
+    """Each takes 0.9 of at most 1 second: the limit of 10 seconds leaves room for 11."""
 
     def slow(handler, body):
-        time.sleep(0.2)
-        last = body["input"] == [["last"]]
-        if last and sum(b["input"] == [["last"]] for _, _, b in api.requests) == 1:
-            return handler.answer(500, "")
-        return None
+        clock.advance(0.9)
+        return handler.answer(503, "", headers={"retry-after": "0.01"})
 
     api.always = slow
-    documents = [[f"w{n}"] for n in range(12)] + [["last"]]
-    with opened(timeout=0.5, concurrency=1, batch_tokens=1) as embedder:
-        assert len(embedder.embed_documents(documents)) == 13
+    with opened(timeout=1, max_retries=1000) as embedder, pytest.raises(ApiError):
+        embedder.embed_query("q")
+
+    assert len(api.requests) == 11
+
+
+async def test_waiting_for_a_turn_is_no_attempt(api, clock):
+    """A request that stood in a queue for 5.4 seconds, of a limit of 5, is repeated like any other."""
+    queued = threading.Event()
+
+    def slow(handler, body):
+        assert queued.wait(30)
+        clock.advance(0.45)
+        return handler.answer(500, "") if len(api.requests) == 13 else None
+
+    api.always = slow
+    async with opened(timeout=0.5, concurrency=1) as embedder:
+        calls = [asyncio.create_task(embedder.aembed_query(f"w{n}")) for n in range(13)]
+        await asyncio.to_thread(api.wait_for_requests, 1)
+        await asyncio.to_thread(clock.advance, 0)  # the other calls stand in the queue then
+        queued.set()
+        await asyncio.gather(*calls)
+
+    assert len(api.requests) == 14
 
 
 def test_growing_while_nothing_is_refused(api):
-    """Answers take their time: more are under way after 20 ms without a refusal."""
+    """Answers take their time: all requests are under way before the first answer."""
+    everyone = threading.Barrier(16)
 
     def slow(handler, body):
-        time.sleep(0.5)
+        everyone.wait(30)
 
     api.always = slow
     with opened(batch_tokens=1, concurrency=16) as embedder:
         embedder.embed_documents([[f"w{n}"] for n in range(16)])
 
-    assert api.most_under_way > 8
+    assert api.most_under_way == 16
 
 
 SECRETS = [
@@ -199,7 +217,7 @@ def test_an_answer_nested_too_deeply(api):
 
 def test_closing_while_requests_are_under_way(api):
     """Is an error of ours for whoever waits, and fine for several closers."""
-    api.always = lambda handler, _: api.closing.wait(5)
+    api.always = lambda handler, _: handler.wait_for_hang_up()
     embedder = opened()
     found = []
 
@@ -211,50 +229,51 @@ def test_closing_while_requests_are_under_way(api):
 
     thread = threading.Thread(target=ask)
     thread.start()
-    time.sleep(0.3)
+    api.wait_for_requests(1)
     closers = [threading.Thread(target=embedder.close) for _ in range(3)]
     for closer in closers:
         closer.start()
     for each in (*closers, thread):
-        each.join(5)
+        each.join(30)
         assert not each.is_alive()
-    api.closing.set()
+    api.wait_for_threads()
 
     assert "closed" in str(found[0])
 
 
 async def test_closing_is_no_cancellation_of_others(api):
     """A task that waits gets an error, not a cancellation that nobody asked for."""
-    api.always = lambda handler, _: api.closing.wait(5)
+    api.always = lambda handler, _: handler.wait_for_hang_up()
     embedder = opened()
     task = asyncio.create_task(embedder.aembed_query("q"))
-    await asyncio.sleep(0.3)
+    await asyncio.to_thread(api.wait_for_requests, 1)
     await embedder.aclose()
     with pytest.raises(BackendError, match="closed"):
         await task
-    api.closing.set()
+    await asyncio.to_thread(api.wait_for_threads)
 
 
 def test_an_interrupt_does_not_wait_for_retries(api):
-    """Ctrl-C comes out within a moment, whatever is under way."""
+    """Ctrl-C comes out while a request is under way that nobody answers."""
     code = (
-        "from ctxembed import Embedder\nEmbedder.open(backend='api', timeout=5).embed_query('q')\n"
+        "from ctxembed import Embedder\n"
+        "Embedder.open(backend='api', timeout=3600).embed_query('q')\n"
     )
-    api.always = lambda handler, _: api.closing.wait(20)
+    api.always = lambda handler, _: api.closing.wait()
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as child:
-        while not api.requests:
-            time.sleep(0.05)
-        began = time.monotonic()
-        child.send_signal(signal.SIGINT)
-        _, told = child.communicate(timeout=15)
-    api.closing.set()
+        try:
+            api.wait_for_requests(1)
+            child.send_signal(signal.SIGINT)
+            _, told = child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert not api.closing.is_set()
 
     assert b"KeyboardInterrupt" in told
-    assert time.monotonic() - began < 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -305,15 +324,15 @@ def test_an_estimate_refuses_nothing_that_may_fit(api):
             embedder.embed_query("word " * 120_000)
 
 
-def test_what_takes_too_long_is_divided_until_it_fits(api):
+def test_what_takes_too_long_is_divided_until_it_fits(api, clock):
     """A server's time grows with the tokens: work shrinks, and every row comes back."""
 
     def slow(handler, body):
         words = sum(len(chunk.split()) for document in body["input"] for chunk in document)
         if words <= 8:
             return None
-        time.sleep(0.5)
-        return handler.cut()
+        clock.advance(0.5)
+        return handler.wait_for_hang_up()
 
     api.always = slow
     documents = [[f"a{n} b", "c d"] for n in range(16)]
@@ -326,10 +345,10 @@ def test_what_takes_too_long_is_divided_until_it_fits(api):
     assert sizes == [16, 8, 4, 2, 2, 4, 2, 2, 8, 4, 2, 2, 4, 2, 2]
 
 
-def test_what_takes_too_long_is_tried_once_where_no_retry_is_allowed(api):
+def test_what_takes_too_long_is_tried_once_where_no_retry_is_allowed(api, clock):
     def hang(handler, body):
-        time.sleep(0.5)
-        return handler.cut()
+        clock.advance(0.5)
+        return handler.wait_for_hang_up()
 
     api.always = hang
     with opened(timeout=0.2, max_retries=0) as embedder, pytest.raises(ApiTimeoutError):
@@ -338,12 +357,13 @@ def test_what_takes_too_long_is_tried_once_where_no_retry_is_allowed(api):
     assert len(api.requests) == 1
 
 
-def test_no_answer_in_time_halves_what_is_under_way(api):
+def test_no_answer_in_time_halves_what_is_under_way(api, clock):
     """Once for all that time out together."""
+    everyone = threading.Barrier(4, action=lambda: clock.advance(0.5))
 
     def hang(handler, body):
-        time.sleep(0.5)
-        return handler.cut()
+        everyone.wait(30)
+        return handler.wait_for_hang_up()
 
     api.next = [hang] * 4
     with opened(timeout=0.2, batch_tokens=1, concurrency=4) as embedder:
@@ -352,7 +372,7 @@ def test_no_answer_in_time_halves_what_is_under_way(api):
         pace = embedder.backend._loop.submit(_pace).result()
 
     assert len(after) == 4
-    assert 2 <= pace < 4
+    assert 3.5 < pace < 4  # 2, and after four answers 2 + 1/2 + 1/2.5 + ...; 3.2 from 1
 
 
 async def _pace(client):

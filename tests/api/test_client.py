@@ -6,12 +6,13 @@ import json
 import logging
 import random
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import numpy as np
 import pytest
+from clock import settle
 from upstream import truth
 
 from ctxembed import (
@@ -387,33 +388,41 @@ def test_retries_end(api):
     assert caught.value.retry_after == pytest.approx(0.001)
 
 
-def test_a_wait_that_is_too_long_is_not_waited_for(api):
+def test_a_wait_that_is_too_long_is_not_waited_for(api, clock):
     """All attempts together have a time limit; the error says how long the server wants."""
     api.always = answered(429, headers={"retry-after": "3600"})
-    began = time.monotonic()
     with opened(timeout=1) as embedder, pytest.raises(RateLimitError) as caught:
         embedder.embed_query("q")
 
     assert caught.value.retry_after == 3600
-    assert time.monotonic() - began < 5
+    assert clock.waits == []
+    assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_waited_for(api, form):
+def test_retry_after_is_waited_for(api, clock, form):
     """In seconds and as a date, and by all workers together."""
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-    wait = "0.4" if form == "seconds" else later
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    wait = "40" if form == "seconds" else later
+    clock.held = True
+    began = clock.now
+    times = []
 
     def slow(handler, body):
-        time.sleep(0.2)  # long enough for the refusal to have arrived
+        clock.wait_for_waits(1)  # the refusal has arrived
 
     api.next = [answered(429, headers={"retry-after": wait}), slow]
-    with opened(batch_tokens=1, concurrency=2) as embedder:
-        assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
-    first = api.requests[0][0]
-    times = sorted(at - first for at, _, _ in api.requests)
+    api.always = lambda handler, body: times.append(clock.now)
+    with opened(batch_tokens=1, concurrency=2) as embedder, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(embedder.embed_documents, DOCUMENTS)
+        clock.wait_for_waits(2)  # the refused request, and the next one with it
+        waits = list(clock.waits)
+        clock.advance(max(waits))
+        assert_right(DOCUMENTS, found.result())
 
-    assert times[2] > 0.35  # two were under way; the others waited with the refused one
+    assert all(20 < wait <= 50 for wait in waits)
+    assert min(times) >= began + min(waits)
+    assert len(times) == len(DOCUMENTS) - 1
 
 
 def test_one_slow_request_holds_up_no_other(api):
@@ -432,31 +441,33 @@ def test_one_slow_request_holds_up_no_other(api):
         assert_right(DOCUMENTS, embedder.embed_documents(DOCUMENTS))
 
 
-def test_slow_and_hanging_answers_end(api):
+def test_slow_and_hanging_answers_end(api, clock):
     """No answer within the time of an attempt, also when bytes keep dripping."""
 
     def drip(handler, body):
         handler.send_response(200)
         handler.send_header("content-length", "1000")
         handler.end_headers()
-        while not api.closing.wait(0.05):
+        handler.close_connection = True
+        for _ in range(10):
+            clock.advance(0.1)
             try:
                 handler.wfile.write(b" ")
                 handler.wfile.flush()
             except OSError:
                 return True
-        return True
+        return handler.wait_for_hang_up()
 
     def hang(handler, body):
-        api.closing.wait(3)
-        return handler.cut()
+        clock.advance(0.3)
+        return handler.wait_for_hang_up()
 
     for fault in (drip, hang):
         api.always = fault
-        began = time.monotonic()
+        api.requests.clear()
         with opened(timeout=0.3, max_retries=1) as embedder, pytest.raises(ApiTimeoutError):
             embedder.embed_query("q")
-        assert time.monotonic() - began < 2.5
+        assert len(api.requests) == 2
 
 
 def test_nobody_listens(monkeypatch):
@@ -548,21 +559,29 @@ def test_one_window_that_is_refused_is_named(api):
     assert [isinstance(item, DocumentTooLongError) for item in found] == [False, True, False]
 
 
-def test_pace_starts_low_and_grows(api):
+def test_pace_starts_low_and_grows(api, clock):
     """Four at once at first, more while all goes well, never more than asked for."""
+    go_on = threading.Event()
 
     def slow(handler, body):
-        time.sleep(0.02)
+        assert go_on.wait(30)
 
     api.always = slow
     documents = [[f"w{number}"] for number in range(200)]
-    with opened(batch_tokens=1, concurrency=8) as embedder:
-        assert_right(documents, embedder.embed_documents(documents))
+    with opened(batch_tokens=1, concurrency=8) as embedder, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(embedder.embed_documents, documents)
+        api.wait_for_requests(4)
+        clock.advance(0.01)
+        assert api.most_under_way == 4
+        clock.advance(0.01)
+        api.wait_for_requests(8)
+        go_on.set()
+        assert_right(documents, found.result())
 
-    assert 4 < api.most_under_way <= 8
+    assert api.most_under_way == 8
 
 
-def test_pace_halves_when_refused():
+def test_pace_halves_when_refused(clock):
     """Once for all requests of one jam, down to one, and up again by successes."""
     from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
@@ -577,14 +596,14 @@ def test_pace_halves_when_refused():
             limiter.succeeded()
         assert limiter.limit == 16
         for _ in range(9):
-            await asyncio.sleep(0.001)
+            clock.now += 0.001
             limiter.refused(asyncio.get_running_loop().time(), 0)
         assert limiter.limit == 1
 
-    asyncio.run(run())
+    clock.run(run())
 
 
-def test_pace_doubles_untouched_and_no_more_once_refused():
+def test_pace_doubles_untouched_and_no_more_once_refused(clock):
     """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
     from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
@@ -601,15 +620,18 @@ def test_pace_doubles_untouched_and_no_more_once_refused():
                 await over.wait()
 
         tasks = [asyncio.create_task(request()) for _ in range(40)]
-        await asyncio.sleep(0.3)
+        for _ in range(2):
+            await settle()
+            clock.now += 0.02
+        await settle()
         under_way, most = limiter.in_flight, list(seen)
         over.set()
         await asyncio.gather(*tasks)
         assert (limiter.in_flight, len(seen)) == (0, 40)
         return under_way, most
 
-    assert asyncio.run(run(refused=False)) == (16, [4] * 4 + [8] * 4 + [16] * 8)
-    assert asyncio.run(run(refused=True)) == (2, [2, 2])
+    assert clock.run(run(refused=False)) == (16, [4] * 4 + [8] * 4 + [16] * 8)
+    assert clock.run(run(refused=True)) == (2, [2, 2])
 
 
 def test_a_third_of_all_requests_fails(api):
@@ -706,19 +728,18 @@ async def test_cancelling_ends_the_request(api):
     gone = threading.Event()
 
     def hang(handler, body):
-        gone.wait(2)
-        return handler.cut()
+        handler.wait_for_hang_up()
+        gone.set()
+        return True
 
     api.next = [hang]
     async with opened() as embedder:
         task = asyncio.create_task(embedder.aembed_query("q"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(api.wait_for_requests, 1)
         task.cancel()
-        began = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 1
-        gone.set()
+        assert await asyncio.to_thread(gone.wait, 30)
         assert (await embedder.aembed_query("r")).shape == (128,)
 
 
@@ -731,9 +752,7 @@ def test_close_leaves_no_thread_and_no_second_use(api):
     embedder.close()
     gc.collect()
 
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)  # the server's own thread for the closed connection
+    api.wait_for_threads()
     assert threading.active_count() == before
     with pytest.raises(BackendError, match="closed"):
         embedder.embed_query("q")

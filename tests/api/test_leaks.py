@@ -6,7 +6,6 @@ import gzip
 import json
 import socket
 import threading
-import time
 import traceback
 import tracemalloc
 import warnings
@@ -37,11 +36,10 @@ def ours():
     return [thread for thread in threading.enumerate() if thread.name == "ctxembed-api"]
 
 
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
+def wait_for_end(threads):
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -58,12 +56,14 @@ def test_an_embedder_that_is_dropped_ends_its_thread_and_connections(api):
         for _ in range(5):
             embedder = opened()
             embedder.embed_documents([["a"], ["b"]])
-            assert ours()
+            threads = ours()
+            assert threads
             gone = weakref.ref(embedder.backend)
             del embedder
             gc.collect()
             assert gone() is None
-            until(lambda: not ours())
+            wait_for_end(threads)
+            api.wait_for_threads()
         gc.collect()
     assert not [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)]
 
@@ -81,25 +81,30 @@ def test_a_dropped_embedder_whose_call_is_under_way_lives_until_it_is_answered(a
         target=lambda embedder: found.append(embedder.embed_query("q")), args=(opened(),)
     )
     thread.start()
-    until(lambda: api.requests)
+    api.wait_for_requests(1)
     gc.collect()
-    assert ours()
+    threads = ours()
+    assert threads
     go.set()
-    thread.join(10)
+    wait_for_end([thread])
 
     assert np.array_equal(truth(["q"], 0, 128), found[0])
-    del thread
-    until(lambda: gc.collect() is not None and not ours())
+    wait_for_end(threads)
 
 
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="only Linux lists descriptors")
-def test_no_descriptor_stays_open(api):
+def test_no_descriptor_stays_open(api, clock):
     """After answers, refusals, cut connections and timeouts, closed or dropped."""
+
+    def hang(handler, body):
+        clock.advance(0.2)
+        return handler.wait_for_hang_up()
+
     faults = [
         None,
         lambda handler, _: handler.answer(400, "{}"),
         lambda handler, _: handler.cut(),
-        lambda handler, _: api.closing.wait(0.3) or handler.cut(),
+        hang,
     ]
 
     def once(fault, *, close):
@@ -107,18 +112,20 @@ def test_no_descriptor_stays_open(api):
         embedder = opened(timeout=0.2, max_retries=0)
         with suppress(EmbedError):
             embedder.embed_query("q")
+        threads = ours()
         if close:
             embedder.close()
+        del embedder
+        gc.collect()
+        wait_for_end(threads)
+        api.wait_for_threads()  # the server in this process has closed its ends too
 
     once(None, close=True)
-    until(lambda: not ours())
-    time.sleep(0.1)
     before = descriptors()
     for number in range(20):
         once(faults[number % 4], close=number % 3 > 0)
-    gc.collect()
-    # the server in this process closes its ends when it notices
-    until(lambda: not ours() and descriptors() <= before)
+
+    assert descriptors() <= before
 
 
 def unframed(handler, content):
@@ -252,12 +259,12 @@ def test_no_key_and_no_text_in_a_traceback(api):
 def test_a_redirect_takes_the_key_nowhere(api):
     """It isn't followed: the error has its status."""
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
-        elsewhere.settimeout(0.2)
+        elsewhere.settimeout(0)
         url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1/contextualizedembeddings"
         api.always = lambda handler, _: handler.answer(307, "", headers={"location": url})
         with opened() as embedder, pytest.raises(ApiError) as caught:
             embedder.embed_query("q")
-        with pytest.raises(TimeoutError):
+        with pytest.raises(BlockingIOError):  # nobody has connected
             elsewhere.accept()
 
     assert caught.value.status_code == 307
@@ -281,34 +288,66 @@ def test_an_unusable_environment_is_an_error_of_ours(api, monkeypatch, name, val
     assert "hunter2" not in told
 
 
-async def test_many_cancelled_calls_mix_no_answers(api):
-    """Calls given up at any moment; those after them get their own rows, on whatever connection."""
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999, 1])
+async def test_many_cancelled_calls_mix_no_answers(api, share):
+    """Calls given up when a share of the answer has come; those after them get their own rows."""
+    sent = threading.Event()
 
-    def late(handler, body):
-        time.sleep(0.02)
+    def partly(handler, body):
+        content = json.dumps(reply(handler.path, body)).encode()
+        handler.send_response(200)
+        handler.send_header("content-type", "application/json")
+        handler.send_header("content-length", str(len(content)))
+        if share:
+            handler.end_headers()
+        handler.wfile.write(content[: int(share * len(content))])
+        sent.set()
+        return share == 1 or handler.wait_for_hang_up()
 
-    api.always = late
     async with opened(concurrency=4) as embedder:
-        for number in range(60):
+        for number in range(12):
+            sent.clear()
+            api.next = [partly]
             task = asyncio.create_task(embedder.aembed_query(f"given up {number}"))
-            await asyncio.sleep(0.001 * (number % 40))
+            assert await asyncio.to_thread(sent.wait, 30)
             task.cancel()
             row = await embedder.aembed_query(f"asked {number}")
             assert np.array_equal(truth([f"asked {number}"], 0, 128), row)
             await asyncio.gather(task, return_exceptions=True)
 
 
-def test_a_call_that_timed_out_leaves_its_answer_to_nobody(api):
+@pytest.mark.parametrize("turns", range(5))
+async def test_calls_that_are_cancelled_early_mix_no_answers(api, turns):
+    """Given up after so many turns of the event loop, before or while the request is sent."""
+    async with opened(concurrency=4) as embedder:
+        for number in range(12):
+            task = asyncio.create_task(embedder.aembed_query(f"given up {number}"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            row = await embedder.aembed_query(f"asked {number}")
+            assert np.array_equal(truth([f"asked {number}"], 0, 128), row)
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_call_that_timed_out_leaves_its_answer_to_nobody(api, clock):
     """The late answer of one request is never taken for that of the next."""
+    given_up, answered_late = threading.Event(), threading.Event()
 
     def late(handler, body):
-        time.sleep(0.4)
+        clock.advance(0.2)
+        assert given_up.wait(30)
+        try:
+            return handler.answer(200, json.dumps(reply(handler.path, body)))
+        finally:
+            answered_late.set()
 
     api.next = [late]
     with opened(timeout=0.2, max_retries=0, concurrency=1) as embedder:
         with pytest.raises(ApiTimeoutError):
             embedder.embed_query("first")
+        given_up.set()
+        assert answered_late.wait(30)
         for number in range(5):
             row = embedder.embed_query(f"next {number}")
             assert np.array_equal(truth([f"next {number}"], 0, 128), row)
-            time.sleep(0.1)

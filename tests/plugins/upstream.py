@@ -75,7 +75,7 @@ class Api:
     """The server's side: what came in, and what to do with the next requests.
 
     `next` holds functions of (handler, body) that answer in place of the server, or return None to let
-    it answer; `always` is asked when `next` is empty.
+    it answer; `always` is asked when `next` is empty. `threads` are those of all connections so far.
     """
 
     def __init__(self):
@@ -85,11 +85,25 @@ class Api:
         self.always = None
         self.under_way = self.most_under_way = 0
         self.lock = threading.Lock()
+        self.came = threading.Condition(self.lock)
         self.closing = threading.Event()
+        self.threads = []
 
     def misbehaviour(self):
         with self.lock:
             return self.next.pop(0) if self.next else self.always
+
+    def wait_for_requests(self, count):
+        """Return when so many requests have come."""
+        with self.came:
+            found = self.came.wait_for(lambda: len(self.requests) >= count, 30)
+        assert found, f"{len(self.requests)} of {count} requests came"
+
+    def wait_for_threads(self):
+        """Return when the threads of all connections have ended: the client has closed them."""
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive(), "the client keeps a connection open"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -112,6 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             api.headers.append(dict(self.headers.items()))
             api.under_way += 1
             api.most_under_way = max(api.most_under_way, api.under_way)
+            api.came.notify_all()
         try:
             fault = api.misbehaviour()
             if fault is None or fault(self, body) is None:
@@ -131,6 +146,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
         return True
 
+    def wait_for_hang_up(self):
+        """Return when the client has ended the connection without an answer."""
+        self.connection.settimeout(30)
+        try:
+            more = self.rfile.read(1)
+        except ConnectionError:
+            more = b""
+        except TimeoutError:
+            raise AssertionError("the client still waits for an answer") from None
+        assert not more, "the client sent more before it had an answer"
+        self.close_connection = True
+        return True
+
     def cut(self):
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
@@ -140,6 +168,10 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def process_request_thread(self, request, client_address):
+        self.RequestHandlerClass.api.threads.append(threading.current_thread())
+        super().process_request_thread(request, client_address)
 
 
 @pytest.fixture
