@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctxembed.backends import weight_cache
-from ctxembed.backends import threads
+from ctxembed.backends import threads, weight_cache
 from ctxembed.backends.torch import load
 from ctxembed.settings import Settings
 
