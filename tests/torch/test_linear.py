@@ -8,7 +8,7 @@ import torch
 from onednn import ONEDNN_DTYPES, needs_onednn
 
 from ctxembed import Embedder
-from ctxembed.backends import sharing as queue
+from ctxembed.backends import weight_cache
 from ctxembed.backends.torch import attention, linear
 from ctxembed.backends.torch.linear import choose, make_gate_up, make_linear, product
 
@@ -80,9 +80,9 @@ def test_an_entry_point_that_changed_is_not_used(
 @pytest.fixture(autouse=True)
 def nothing_shared():
     """Each test loads for itself: a model that another one still holds has another kind of layers."""
-    queue._LOADED.clear()
+    weight_cache._LOADED.clear()
     yield
-    queue._LOADED.clear()
+    weight_cache._LOADED.clear()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

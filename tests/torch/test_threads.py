@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctxembed.backends import sharing as queue
-from ctxembed.backends import threads
+from ctxembed.backends import threads, weight_cache
 from ctxembed.backends.torch import load
 from ctxembed.settings import Settings
 
@@ -40,7 +39,9 @@ def test_the_thread_that_asks_is_the_one_that_is_limited(monkeypatch):
 
 
 def test_a_model_s_own_thread_is_limited(monkeypatch, pplx_checkpoint: Path):
-    monkeypatch.setattr(queue, "_LOADED", {})  # what another test holds was loaded without a limit
+    monkeypatch.setattr(
+        weight_cache, "_LOADED", {}
+    )  # what another test holds was loaded without a limit
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     torch.set_num_threads(5)
     (loaded,) = load(Settings(model=str(pplx_checkpoint)))._loaded

@@ -1,49 +1,35 @@
 """Local weights through ONNX Runtime: the embedded model, or any graph that gives token states.
 
-Needs neither torch nor transformers. Chunks are tokenised, and a checkpoint's own description is
-read, by what the torch backend uses too.
+It needs neither torch nor transformers. Chunks are tokenised, and a checkpoint's own description
+is read, by the modules that the torch backend uses too.
 """
 
+from functools import partial
+
 from ctxembed.backends import Backend
-from ctxembed.backends.config import (
-    check_pooling,
-    first_position,
-    read_config,
-    spec_from_config,
-    with_prompts,
-)
-from ctxembed.backends.hub import find_directory
+from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.onnx.backend import OnnxBackend
 from ctxembed.backends.onnx.device import pick_gpu
-from ctxembed.backends.onnx.model import Loaded
-from ctxembed.backends.onnx.session import TokenSession
-from ctxembed.backends.onnx.weights import (
-    HUB_FILES,
-    VOCABULARY,
-    check_embedded,
-    embedded_weights,
-    find_graph,
-)
-from ctxembed.backends.padding_check import probe_windows
-from ctxembed.backends.sharing import share
-from ctxembed.backends.tokenizer import bert_tokenizer, from_tokenizer, load_tokenizer
+from ctxembed.backends.onnx.model import Loaded, load_embedded, load_model
+from ctxembed.backends.onnx.weights import HUB_FILES, embedded_weights
+from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
 from ctxembed.checkpoint import checkpoint_digest
-from ctxembed.errors import ConfigurationError, ModelLoadError
+from ctxembed.errors import ConfigurationError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import EMBEDDED_MODEL, Settings
 
 _CPU_BATCH_TOKENS = 512
-"""Few enough for the caches: 11,500 tokens/s with MiniLM on two cores, against 7,200 at 8192."""
+"""Fits into the caches: 11,500 tokens/s with MiniLM on two cores, against 7,200 at 8192."""
 
 _GPU_BATCH_TOKENS = 16_384
 
 
 def load(settings: Settings) -> Backend:
-    """Return a backend over the weights that the settings name, shared where they are loaded.
+    """Return a backend over the weights that the settings name, shared if they are loaded already.
 
     Raises:
-        ConfigurationError: a data type or device that isn't to be had here.
+        ConfigurationError: no such data type or device here, or a checkpoint that isn't pooled by mean.
         ModelLoadError: weights or tokenizer are absent or unusable.
     """
     embedded = settings.spec is not None and settings.spec.name == EMBEDDED_MODEL
@@ -74,38 +60,16 @@ def load(settings: Settings) -> Backend:
 
 def _embedded(spec: ModelSpec, gpu: int | None) -> Loaded:
     weights = embedded_weights()
-
-    def open_model() -> Loaded:
-        check_embedded(weights)
-        tokenizer = from_tokenizer(bert_tokenizer(VOCABULARY))
-        probe = probe_windows(tokenizer, spec.max_tokens)
-        return Loaded(tokenizer, TokenSession(weights, probe, gpu=gpu))
-
-    return share(("onnx", weights, weights.stat().st_mtime_ns, gpu), open_model)
+    return get_or_load(
+        ("onnx", weights, weights.stat().st_mtime_ns, gpu),
+        partial(load_embedded, weights, spec.max_tokens, gpu),
+    )
 
 
 def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelSpec]:
-    directory = find_directory(settings, HUB_FILES)
-    config = read_config(directory)
-    check_pooling(directory, settings.pooling)
-    graph = find_graph(directory)
-
-    def open_model() -> Loaded:
-        separator = spec_from_config(config, settings.model, 0).separator
-        tokenizer = load_tokenizer(directory, separator)
-        most = spec_from_config(config, settings.model, tokenizer.specials).max_tokens
-        probe, start = probe_windows(tokenizer, most), first_position(config)
-        return Loaded(tokenizer, TokenSession(graph, probe, gpu=gpu, first_position=start))
-
-    digest = checkpoint_digest(directory)
-    loaded = share(("onnx", directory.resolve(), digest, gpu), open_model)
-    spec = spec_from_config(config, settings.model, loaded.tokenizer.specials)
-    spec = with_prompts(spec, directory)
-    if settings.spec is not None:
-        if spec.dimensions != settings.spec.dimensions:
-            wide = settings.spec.dimensions
-            raise ModelLoadError(
-                f"{settings.model} should be {wide} wide and is {spec.dimensions}."
-            )
-        spec = settings.spec
-    return loaded, spec
+    directory, config = open_directory(settings, HUB_FILES)
+    loaded = get_or_load(
+        ("onnx", directory.resolve(), checkpoint_digest(directory), gpu),
+        partial(load_model, directory, config, gpu),
+    )
+    return loaded, directory_spec(settings, directory, config, loaded.tokenizer.specials)

@@ -3,21 +3,13 @@
 from functools import partial
 
 from ctxembed.backends import Backend
-from ctxembed.backends.config import (
-    check_pooling,
-    is_pplx,
-    read_config,
-    read_json,
-    spec_from_config,
-    with_prompts,
-)
-from ctxembed.backends.hub import find_directory
-from ctxembed.backends.sharing import share
+from ctxembed.backends.config import is_pplx, read_json
+from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtype
 from ctxembed.backends.torch.model import identity, load_model
+from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
-from ctxembed.errors import ModelLoadError
 from ctxembed.settings import Settings
 
 _HUB_FILES = (
@@ -34,11 +26,11 @@ _HUB_FILES = (
 )
 
 _BATCHES_A_GPU = 2
-"""One that it works on, and one that is made ready meanwhile."""
+"""One that is computed, and one that is made ready meanwhile."""
 
 
 def load(settings: Settings) -> Backend:
-    """Return a backend over the weights that the settings name; who asks for the same shares them.
+    """Return a backend over the weights that the settings name, shared if they are loaded already.
 
     Raises:
         ConfigurationError: no such device, or a checkpoint that isn't pooled by mean.
@@ -46,31 +38,21 @@ def load(settings: Settings) -> Backend:
     """
     devices = pick_devices(settings.device)
     dtype = pick_dtype(settings.dtype, devices[0])
-    directory = find_directory(settings, _HUB_FILES)
-    config = read_config(directory)
-    check_pooling(directory, settings.pooling)
+    directory, config = open_directory(settings, _HUB_FILES)
     if not is_pplx(config):
         from ctxembed.backends.torch.transformers_encoder import check_reads_both_ways
 
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))
     loaded = [
-        share(
+        get_or_load(
             identity(directory, dtype, device),
             partial(load_model, directory, config, dtype, device),
         )
         for device in devices
     ]
     model = loaded[0].model
-    spec = spec_from_config(config, settings.model, loaded[0].tokenizer.specials)
-    spec = with_prompts(spec, directory)
-    if settings.spec is not None:
-        if spec.dimensions != settings.spec.dimensions:
-            wanted = settings.spec.dimensions
-            raise ModelLoadError(
-                f"{settings.model} should be {wanted} wide and is {spec.dimensions}."
-            )
-        spec = settings.spec
+    spec = directory_spec(settings, directory, config, loaded[0].tokenizer.specials)
     usual = min(batch_tokens(device, model.token_bytes) for device in devices)
     ahead = 1 if devices[0].type == "cpu" else _BATCHES_A_GPU
     limits = Limits(

@@ -1,4 +1,4 @@
-"""One loaded model: tokenizer, weights and the queue that leads to them, shared by all who ask."""
+"""One loaded model: its tokenizer, its weights and the queue in front of them."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ctxembed.backends.config import is_pplx, spec_from_config
-from ctxembed.backends.sharing import ModelQueue
+from ctxembed.backends.config import is_pplx
+from ctxembed.backends.model_directory import open_tokenizer
+from ctxembed.backends.model_queue import ModelQueue
 from ctxembed.backends.threads import limit_torch_threads
-from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
+from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, choose
 from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.qwen3_config import read_qwen3_config
@@ -30,30 +31,30 @@ class TokenModel(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What multiplies its matrices."""
+        """Which library multiplies its matrices."""
 
     @property
     def token_bytes(self) -> int:
-        """About what a token takes while it goes through, in bytes."""
+        """About how many bytes of memory one token takes on its way through the model."""
 
     @property
     def padded(self) -> bool:
-        """Whether windows of a batch are filled up to the length of its longest."""
+        """Whether the windows of a batch are padded to the length of the longest."""
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        """Return the last hidden states of all tokens in order, float32 (tokens, hidden size)."""
 
 
 @dataclass(slots=True)
 class MemoryLimit:
-    """The tokens that fit into a device's memory together, as far as was found out."""
+    """How many tokens fit into a device's memory together, as far as is known."""
 
     tokens: int = UNLIMITED
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model in memory; it leaves with the last backend that holds it."""
+    """A model in memory, freed with the last backend that holds it."""
 
     tokenizer: ChunkTokenizer
     model: TokenModel
@@ -80,32 +81,32 @@ def _load(
 ) -> tuple[ChunkTokenizer, TokenModel]:
     limit_torch_threads()
     kind = choose(device.type, dtype)
-    tokenizer = load_tokenizer(directory, spec_from_config(config, str(directory), 0).separator)
+    tokenizer, max_tokens = open_tokenizer(directory, config)
     if not is_pplx(config):
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.transformers_encoder import load_encoder
 
-        most = spec_from_config(config, str(directory), tokenizer.specials).max_tokens
-        return tokenizer, load_encoder(directory, tokenizer, most, dtype, device, kind)
+        return tokenizer, load_encoder(directory, tokenizer, max_tokens, dtype, device, kind)
     qwen3 = read_qwen3_config(config)
     known = tokenizer.tokenizer.get_vocab_size()
     if known > qwen3.vocab_size:
-        message = f"the tokenizer knows {known} tokens and the model {qwen3.vocab_size}"
-        raise ModelLoadError(f"{directory}: {message}. Hint: fetch both from one place.")
+        raise ModelLoadError(
+            f"{directory}: the tokenizer knows {known} tokens and the model {qwen3.vocab_size}. "
+            "Hint: fetch both from one place."
+        )
     return tokenizer, load_qwen3(find_weights(directory), qwen3, dtype, device, kind)
 
 
 def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
     """Return what tells loaded models apart: files as they are now, type and device.
 
-    Times and qwen3 alone would take weights for the old ones that a copy brought along with their time.
+    Times and sizes alone are not enough: a copy can bring new weights along under an old time.
     """
     described = [*directory.glob("*.json"), *directory.glob("vocab.txt")]
     paths = [*sorted(described), *weight_files(directory, "safetensors")]
-    stamps = tuple((path.name, *_stamp(path)) for path in paths)
+    states = [path.stat() for path in paths]
+    stamps = tuple(
+        (path.name, state.st_mtime_ns, state.st_size)
+        for path, state in zip(paths, states, strict=True)
+    )
     return "torch", directory.resolve(), checkpoint_digest(directory), stamps, dtype, device
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_mtime_ns, state.st_size

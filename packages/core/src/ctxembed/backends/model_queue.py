@@ -1,28 +1,26 @@
-"""One loaded model for all that ask for the same weights, entered by one thread at a time.
+"""The queue in front of a loaded model: threads and event loops enter it one after the other.
 
-`ModelQueue` is the way in, from threads and from event loops alike; `share` finds what is loaded
-already. What the model is, and what becomes of errors, is the backends' business.
+What the model is, and what becomes of its errors, is left to the backends.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
-from weakref import WeakSet, WeakValueDictionary
+from typing import ParamSpec, TypeVar
+from weakref import WeakSet
 
 from ctxembed.errors import BackendError
-from ctxembed.forks import fork_lock
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class ModelQueue:
-    """Runs functions in a thread of its own (or `workers` of them), in the order of asking.
+    """Runs functions in a thread of its own (or in `workers` threads), in the order of the calls.
 
-    Works on in the child of a fork, which inherits objects but no threads. The threads end when
-    the queue is closed or nothing refers to it any more.
+    It still works in the child of a fork, which inherits objects but no threads. The threads end
+    when the queue is closed or nothing refers to it any more.
     """
 
     def __init__(self, name: str = "model", workers: int = 1) -> None:
@@ -32,15 +30,15 @@ class ModelQueue:
         _QUEUES.add(self)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the function's result, waiting for its turn and its end."""
+        """Wait for the function's turn and its end, and return its result."""
         return self._submit(function, *args, **kwargs).result()
 
     async def arun(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Like `run`, without blocking the event loop; cancelled in the queue, it never starts."""
+        """Like `run`, without blocking the event loop; a call cancelled in the queue never starts."""
         return await asyncio.wrap_future(self._submit(function, *args, **kwargs))
 
     def close(self) -> None:
-        """Take no more; what is under way ends. A second call does nothing."""
+        """Accept no more calls; running ones end. A second call of `close` does nothing."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -54,22 +52,6 @@ class ModelQueue:
 
 
 _QUEUES: WeakSet[ModelQueue] = WeakSet()
-_LOADED: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-_LOCK = fork_lock()
-
-
-def share(key: Hashable, load: Callable[[], T]) -> T:
-    """Return what was loaded under `key` while anyone still holds it, else load it.
-
-    Whoever holds the result keeps it alive; letting go of it is all there is to closing. One load
-    at a time: the second caller waits for the first, and takes what that loaded.
-    """
-    with _LOCK:
-        found: T | None = _LOADED.get(key)
-        if found is None:
-            found = load()
-            _LOADED[key] = found
-        return found
 
 
 def _after_fork_in_child() -> None:

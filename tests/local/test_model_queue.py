@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ctxembed.backends.sharing import ModelQueue, share
+from ctxembed.backends.model_queue import ModelQueue
+from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.errors import BackendError
 
 
@@ -104,13 +105,13 @@ def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after():
         return Weights()
 
     with ThreadPoolExecutor(4) as pool:
-        held = list(pool.map(lambda _: share("key", load), range(4)))
+        held = list(pool.map(lambda _: get_or_load("key", load), range(4)))
     assert len({id(weights) for weights in held}) == len(loads) == 1
-    other = share("other", load)
+    other = get_or_load("other", load)
     assert other is not held[0]
     held.clear()
     gc.collect()
-    assert share("key", load) is not None
+    assert get_or_load("key", load) is not None
     assert len(loads) == 3
 
 
@@ -119,5 +120,5 @@ def test_a_load_that_fails_leaves_nothing_behind():
         raise BackendError("no")
 
     with pytest.raises(BackendError):
-        share("failing", fail)
-    assert isinstance(share("failing", Weights), Weights)
+        get_or_load("failing", fail)
+    assert isinstance(get_or_load("failing", Weights), Weights)

@@ -1,0 +1,82 @@
+"""A model's directory: found or fetched from the hub, and opened alike by both local backends.
+
+The files are read in `config` and `tokenizer`; weights and graphs are left to the backends.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ctxembed.backends.config import check_pooling, read_config, spec_from_config, with_prompts
+from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
+from ctxembed.errors import MissingDependencyError, ModelLoadError
+from ctxembed.models import ModelSpec
+from ctxembed.settings import Settings, known_models, meant
+
+
+def open_directory(settings: Settings, files: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Return the model's directory and its `config.json`, fetching `files` of a hub id.
+
+    Raises:
+        ConfigurationError: the checkpoint is not pooled by mean.
+        MissingDependencyError: a hub id, and `huggingface_hub` is not installed.
+        ModelLoadError: there is no such directory and no such id, or no readable `config.json`.
+    """
+    directory = _find(settings, files)
+    config = read_config(directory)
+    check_pooling(directory, settings.pooling)
+    return directory, config
+
+
+def open_tokenizer(directory: Path, config: Mapping[str, Any]) -> tuple[ChunkTokenizer, int]:
+    """Return the tokenizer, and how many tokens the longest window has, special ones not counted.
+
+    Raises:
+        ModelLoadError: the tokenizer or the hidden size is absent or unusable.
+    """
+    name = str(directory)
+    tokenizer = load_tokenizer(directory, spec_from_config(config, name, 0).separator)
+    return tokenizer, spec_from_config(config, name, tokenizer.specials).max_tokens
+
+
+def directory_spec(
+    settings: Settings, directory: Path, config: Mapping[str, Any], specials: int
+) -> ModelSpec:
+    """Return the record of a known model, else that of the checkpoint itself, with its prompts.
+
+    Raises:
+        ModelLoadError: the checkpoint's dimensions are not those of the known model.
+    """
+    spec = with_prompts(spec_from_config(config, settings.model, specials), directory)
+    if settings.spec is None:
+        return spec
+    if spec.dimensions != settings.spec.dimensions:
+        raise ModelLoadError(
+            f"{settings.model} should be {settings.spec.dimensions} wide and is {spec.dimensions}."
+        )
+    return settings.spec
+
+
+def _find(settings: Settings, files: Sequence[str]) -> Path:
+    path = Path(settings.model)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelLoadError(f"{path} is a file. Hint: pass the directory that it lies in.")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{settings.model!r} is no directory here, and fetching it needs huggingface_hub. "
+            "Hint: download it and pass the directory, or run: "
+            "python -m pip install huggingface_hub"
+        ) from error
+    name = settings.model if settings.spec is None else settings.spec.name
+    try:
+        return Path(snapshot_download(name, revision=settings.revision, allow_patterns=[*files]))
+    except Exception as error:  # network, permissions, disk, names: the hub has no common base
+        raise ModelLoadError(
+            f"{settings.model!r} is no directory here and could not be fetched from the Hugging "
+            f"Face hub ({type(error).__name__}).{meant(settings)} Hint: check the name (in the "
+            f"table: {known_models()}), or download it and pass the directory."
+        ) from error
