@@ -25,7 +25,7 @@ from workloads import Documents, document_of, short_documents
 
 from ctxembed import Embedder
 from ctxembed.backends.torch.backend import TorchBackend
-from ctxembed.backends.torch.flops import models_of, peak, work_of
+from ctxembed.backends.torch.matrix_products import models_of, peak, work_of
 from ctxembed.cli.bench.timer import fastest
 
 RESULTS = Path(__file__).parent / "results"

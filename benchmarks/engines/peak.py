@@ -41,7 +41,7 @@ def main(dtype: str, threads: int) -> None:
     if dtype == "int8":
         best = whole_numbers(clock)
     else:
-        from ctxembed.backends.torch.flops import peak
+        from ctxembed.backends.torch.matrix_products import peak
 
         best = peak([LAYER], dtype, clock=clock)
     print(json.dumps({"gflops": best}))

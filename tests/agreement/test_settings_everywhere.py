@@ -12,7 +12,7 @@ import settings_page
 from settings_values import CHANGE_VECTORS, SAME_VECTORS, VALUES
 
 from ctxembed import Settings
-from ctxembed.keywords import SettingsKeywords
+from ctxembed.settings_keywords import SettingsKeywords
 
 FIELDS = {field.name: field for field in fields(Settings)}
 FLOATS = Literal["int8", "binary", "float"]
@@ -113,7 +113,7 @@ def values():
 
 PLACES = {
     "the command line (ctxembed embed)": command_line,
-    "core: SettingsKeywords in keywords.py": keywords,
+    "core: SettingsKeywords in settings_keywords.py": keywords,
     "core: SettingsFields in pydantic_fields.py": pydantic_fields,
     "langchain: ContextualEmbeddings": langchain,
     "llamaindex: ContextualEmbedding": llamaindex,

@@ -117,7 +117,7 @@ def test_graph_is_measured_without_a_peak(bench):
 
 def test_stock_encoder_has_the_work_of_its_layers(minilm_checkpoint):
     pytest.importorskip("torch")
-    from ctxembed.backends.torch.flops import models_of, work_of
+    from ctxembed.backends.torch.matrix_products import models_of, work_of
 
     with Embedder.open(model=str(minilm_checkpoint)) as embedder:
         (model,) = models_of(embedder.backend)
@@ -129,7 +129,7 @@ def test_stock_encoder_has_the_work_of_its_layers(minilm_checkpoint):
 
 def test_peak_is_that_of_the_type_and_there_is_none_for_whole_numbers():
     pytest.importorskip("torch")
-    from ctxembed.backends.torch.flops import has_peak, peak
+    from ctxembed.backends.torch.matrix_products import has_peak, peak
 
     assert peak([(64, 32)], "float32") > 0
     assert has_peak("bfloat16")

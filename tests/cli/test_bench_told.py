@@ -229,7 +229,7 @@ def test_texts_are_cut_as_embed_cuts_them(run, fake, lines, tmp_path, window, as
 
 def torch_events(monkeypatch, backend, dtype):
     pytest.importorskip("torch", reason="the extra torch is not installed")
-    from ctxembed.backends.torch import flops as products
+    from ctxembed.backends.torch import matrix_products as products
 
     monkeypatch.setattr(products, "peak", lambda *_: 100.0)
     told = {}
@@ -247,7 +247,7 @@ class On:
 
 def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint, monkeypatch):
     torch = pytest.importorskip("torch", reason="the extra torch is not installed")
-    from ctxembed.backends.torch import flops as products
+    from ctxembed.backends.torch import matrix_products as products
     from ctxembed.backends.torch import load
     from ctxembed.backends.torch.backend import TorchBackend
     from ctxembed.backends.torch.model import Loaded

@@ -27,7 +27,7 @@ from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Runner, Usage, array_of
-from ctxembed.keywords import SettingsKeywords
+from ctxembed.settings_keywords import SettingsKeywords
 from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
@@ -61,11 +61,9 @@ class Embedder:
         self._queries = query_recipe(self.settings, backend)
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
-        known = {
-            "model": backend.spec.name,
-            "neighbour_weight": self._documents.layout.neighbour_weight,
-        }
-        self._fingerprint = fingerprint or replace(self.settings, **known).fingerprint()
+        share = self._documents.layout.neighbour_weight
+        named = replace(self.settings, model=backend.spec.name, neighbour_weight=share)
+        self._fingerprint = fingerprint or named.fingerprint()
         self._runner = Runner(backend)
 
     @classmethod

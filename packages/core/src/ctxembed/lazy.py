@@ -12,7 +12,7 @@ from logging import Logger
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
-from ctxembed.keywords import SharedKeywords
+from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.settings import Settings
 from ctxembed.wire import KEY_VARIABLES
 

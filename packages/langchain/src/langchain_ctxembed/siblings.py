@@ -19,7 +19,7 @@ from langchain_ctxembed.metadata import (
     SOURCE_ID,
     first_name,
 )
-from langchain_ctxembed.registry import REGISTRY, ContextRegistry
+from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 
 Ungrouped = Literal["independent", "error"]
 """What becomes of a chunk without a context: it is embedded alone, or it is an error."""

@@ -14,7 +14,7 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from ctxembed import InputError, group, sibling_fingerprint
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, first_name
-from langchain_ctxembed.registry import REGISTRY, ContextRegistry
+from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import stamp_context
 
 CHUNK_TOKENS = 128

@@ -19,7 +19,7 @@ from ctxembed import Array, ConfigurationError, InputError
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
-from langchain_ctxembed.registry import REGISTRY, ContextRegistry
+from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
 from langchain_ctxembed.write_plan import WritePlan, check_embeddings
 

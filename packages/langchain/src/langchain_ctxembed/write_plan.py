@@ -13,7 +13,7 @@ from ctxembed.lazy import located_errors
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
-from langchain_ctxembed.registry import ContextRegistry
+from langchain_ctxembed.sibling_registry import ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped, group_siblings, source_name
 
 

@@ -33,7 +33,7 @@ class Speeds:
 
 def measure_cpu() -> Speeds:
     """Return what products of the shape of a 0.6B model's layers reach on the CPU."""
-    from ctxembed.backends.torch.flops import product_rates  # takes seconds to import
+    from ctxembed.backends.torch.matrix_products import product_rates  # takes seconds to import
 
     threads = limit_torch_threads()
     best: dict[tuple[str, str], float] = {}

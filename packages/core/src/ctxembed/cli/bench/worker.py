@@ -104,7 +104,7 @@ def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str)
 
 
 def _torch(embedder: Embedder, lengths: list[int], tell: Tell) -> None:
-    from ctxembed.backends.torch import flops as products
+    from ctxembed.backends.torch import matrix_products as products
 
     models = products.models_of(embedder.backend)
     devices = [str(model.device) for model in models]

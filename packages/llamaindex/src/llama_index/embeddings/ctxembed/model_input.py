@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from ctxembed import Array, to_floats
-from llama_index.embeddings.ctxembed.metadata import stamp_keys
+from llama_index.embeddings.ctxembed.node_metadata import stamp_keys
 from llama_index.embeddings.ctxembed.siblings import Siblings
 
 

@@ -11,7 +11,7 @@ from llama_index.core.schema import BaseNode, Document
 
 from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
-from llama_index.embeddings.ctxembed.metadata import check_unclaimed, remove_stamp, stamp
+from llama_index.embeddings.ctxembed.node_metadata import check_unclaimed, remove_stamp, stamp
 from llama_index.embeddings.ctxembed.siblings import group_siblings
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llama_index.core.schema import BaseNode, IndexNode, NodeRelationship, RelatedNodeInfo
 
 from ctxembed import InputError, group
-from llama_index.embeddings.ctxembed.metadata import CONTEXT_INDEX, read_stamp
+from llama_index.embeddings.ctxembed.node_metadata import CONTEXT_INDEX, read_stamp
 
 _WHOLE = (
     "Hint: give all nodes of a document in one call; with num_workers, give documents and not "
