@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import texts
+from pplx import SHORT_VOCABULARY, write_pplx
 
 from ctxembed import Embedder
 from ctxembed.backends import Backend
@@ -75,9 +76,14 @@ def forget_memory() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
-def test_a_window_of_all_positions_goes_through_at_flat_memory(pplx_checkpoint: Path):
+def test_a_window_of_all_positions_goes_through_at_flat_memory(
+    short_tokenizer_json: str, tmp_path: Path
+):
+    """With one head, whose matrix of scores would be as large as any other's."""
+    one_head = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    write_pplx(tmp_path, short_tokenizer_json, **SHORT_VOCABULARY | one_head)
     chunk = "one two three four five six seven " * 9
-    embedder = Embedder.open(model=str(pplx_checkpoint))
+    embedder = Embedder.open(model=str(tmp_path))
     embedder.embed_documents([[chunk] * 8])
     chunks = [chunk] * (32_768 // (embedder.backend.tokenize([chunk])[0].count + 1))
     forget_memory()
