@@ -39,7 +39,7 @@ def assert_same(expected: list[np.ndarray], found: list[np.ndarray]) -> None:
 
 
 def test_200_documents_alone_shuffled_and_in_any_batch_size(pplx_checkpoint: Path):
-    documents = texts.documents(200, seed=4)
+    documents = [*texts.documents(180, seed=4, words=16), *texts.documents(20, seed=4)]
     embedder = Embedder.open(model=str(pplx_checkpoint))
     together = embedder.embed_documents(documents)
 
@@ -53,7 +53,7 @@ def test_200_documents_alone_shuffled_and_in_any_batch_size(pplx_checkpoint: Pat
 
 
 def test_padded_batches_of_an_encoder_change_nothing(minilm_checkpoint: Path):
-    documents = texts.documents(25, seed=6)
+    documents = [*texts.documents(21, seed=6, words=12), *texts.documents(4, seed=6)]
     settings = Settings(model=str(minilm_checkpoint), context_weight=1.0)
     embedder = Embedder.open(settings)
     together = embedder.embed_documents(documents)
