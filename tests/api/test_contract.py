@@ -25,17 +25,20 @@ class TestExactCount(TestApi):
 
     @pytest.fixture
     def backend(self, api, pplx_checkpoint):
-        """Return a client that counts with the real vocabulary."""
+        """Return a client that counts with the short vocabulary."""
         backend = open_backend(Settings(backend="api", tokenizer=str(pplx_checkpoint)))
         yield backend
         backend.close()
 
-    def test_counts_are_exact(self, backend):
-        """The golden document has 37 ids, two of them separators."""
-        chunks = [
-            "Curiosity begins in childhood with endless questions about the world.",
-            "As we grow, curiosity drives us to explore new ideas.",
-            "Scientific breakthroughs often start with a curious question.",
-        ]
 
-        assert sum(chunk.count for chunk in backend.tokenize(chunks)) + 2 == 37
+def test_counts_are_exact(api, whole_pplx_checkpoint):
+    """The golden document has 37 ids of the real vocabulary, two of them separators."""
+    backend = open_backend(Settings(backend="api", tokenizer=str(whole_pplx_checkpoint)))
+    chunks = [
+        "Curiosity begins in childhood with endless questions about the world.",
+        "As we grow, curiosity drives us to explore new ideas.",
+        "Scientific breakthroughs often start with a curious question.",
+    ]
+
+    assert sum(chunk.count for chunk in backend.tokenize(chunks)) + 2 == 37
+    backend.close()

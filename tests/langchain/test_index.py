@@ -5,7 +5,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_core.vectorstores import InMemoryVectorStore
-from pplx import CONFIG, random_tensors, write_pplx
+from pplx import CONFIG, SHORT_VOCABULARY, random_tensors, write_pplx
 
 from ctxembed import InputError
 from langchain_ctxembed import ContextualVectorStore, context_key
@@ -99,10 +99,12 @@ def test_a_document_that_is_gone_leaves_no_row(counting, records, five, line_spl
 
 
 @pytest.fixture
-def other_model(pplx_checkpoint, qwen_tokenizer_json, tmp_path):
+def other_model(pplx_checkpoint, short_tokenizer_json, tmp_path):
     """A checkpoint of the same shape with other weights."""
-    tensors = random_tensors(CONFIG, seed=1)
-    return {"model": str(write_pplx(tmp_path / "other", qwen_tokenizer_json, tensors))}
+    tensors = random_tensors(CONFIG | SHORT_VOCABULARY, seed=1)
+    directory = tmp_path / "other"
+    write_pplx(directory, short_tokenizer_json, tensors, **SHORT_VOCABULARY)
+    return {"model": str(directory)}
 
 
 @pytest.mark.parametrize(

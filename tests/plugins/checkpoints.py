@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pplx import write_pplx
-from qwen import tokenizer_json
+from pplx import SHORT_VOCABULARY, write_pplx
+from qwen import SHORT, tokenizer_json
 
 
 def copy_of(checkpoint: Path, directory: Path) -> Path:
@@ -22,9 +22,24 @@ def qwen_tokenizer_json() -> str:
 
 
 @pytest.fixture(scope="session")
-def pplx_checkpoint(tmp_path_factory: pytest.TempPathFactory, qwen_tokenizer_json: str) -> Path:
+def short_tokenizer_json() -> str:
+    """The first words of the real vocabulary as `tokenizer.json`: the whole takes 0.6 s to open."""
+    return tokenizer_json(SHORT)
+
+
+@pytest.fixture(scope="session")
+def pplx_checkpoint(tmp_path_factory: pytest.TempPathFactory, short_tokenizer_json: str) -> Path:
     """A contextual pplx checkpoint of two layers, 64 wide, float32, in one file."""
     directory = tmp_path_factory.mktemp("checkpoints") / "tiny-pplx-context"
+    return write_pplx(directory, short_tokenizer_json, **SHORT_VOCABULARY)
+
+
+@pytest.fixture(scope="session")
+def whole_pplx_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, qwen_tokenizer_json: str
+) -> Path:
+    """The same with the whole vocabulary, for what depends on the public ids."""
+    directory = tmp_path_factory.mktemp("checkpoints") / "whole-pplx-context"
     return write_pplx(directory, qwen_tokenizer_json)
 
 

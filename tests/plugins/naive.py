@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-SEPARATOR_ID = 151643
-
 
 @cache
 def read(directory: Path) -> tuple[dict, dict[str, np.ndarray]]:
@@ -70,11 +68,18 @@ def states(directory: Path, ids: list[int]) -> np.ndarray:
     return norm(x, tensors["norm.weight"], epsilon)
 
 
+def separator_id(directory: Path) -> int:
+    """Return the id of the token between chunks, which is the one that ends a text."""
+    config, _ = read(directory)
+    return config["eos_token_id"]
+
+
 def pooled(directory: Path, chunks: list[list[int]]) -> np.ndarray:
     """Return one float64 mean a chunk, for the ids of one document's chunks."""
-    ids = [token for chunk in chunks for token in [*chunk, SEPARATOR_ID]][:-1]
+    separator = separator_id(directory)
+    ids = [token for chunk in chunks for token in [*chunk, separator]][:-1]
     hidden = states(directory, ids)
-    borders = [-1, *(i for i, token in enumerate(ids) if token == SEPARATOR_ID), len(ids)]
+    borders = [-1, *(i for i, token in enumerate(ids) if token == separator), len(ids)]
     return np.stack(
         [hidden[start + 1 : stop].mean(0) for start, stop in zip(borders, borders[1:])]  # noqa: B905, RUF007
     )

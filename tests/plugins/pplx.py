@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from qwen import SEPARATOR_ID, VOCABULARY
+from qwen import SEPARATOR_ID, SHORT, VOCABULARY
 
 # The public layout of pplx-embed-context-v1-0.6b, made small.
 CONFIG = {
@@ -42,6 +42,9 @@ CONFIG = {
     "use_sliding_window": False,
     "vocab_size": VOCABULARY,
 }
+
+SHORT_VOCABULARY = {"bos_token_id": SHORT, "eos_token_id": SHORT, "vocab_size": SHORT + 3}
+"""What changes in the configuration with the short vocabulary: three special tokens follow it."""
 
 
 def random_tensors(config: Mapping[str, object], seed: int = 0) -> dict[str, np.ndarray]:

@@ -7,20 +7,27 @@ from pathlib import Path
 SEPARATOR_ID = 151643
 VOCABULARY = 151_936
 
+SHORT = 16_000
+"""The words of the short vocabulary, which opens in a tenth of the time. Its separator comes next."""
+
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
-def tokenizer_json() -> str:
-    """Return the `tokenizer.json` that the public vocabulary makes."""
+def tokenizer_json(words: int | None = None) -> str:
+    """Return the `tokenizer.json` that the public vocabulary makes, or its first words alone.
+
+    The first words are the most frequent ones. A cut vocabulary reads every text too, as bytes if
+    need be.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import BPE
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     package = Path(find_spec("dashscope").origin).parent  # not imported: it needs what tests don't
-    lines = (package / "resources" / "qwen.tiktoken").read_bytes().splitlines()
+    lines = (package / "resources" / "qwen.tiktoken").read_bytes().splitlines()[:words]
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, lines)}
     letters = bytes_to_unicode()
 

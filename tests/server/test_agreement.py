@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from pplx import write_pplx
+from pplx import SHORT_VOCABULARY, write_pplx
 
 from ctxembed import Embedder, Settings
 
@@ -19,12 +19,12 @@ ENCODINGS = {"base64_int8": "int8", "base64_binary": "binary", "float": "float"}
 
 
 @pytest.fixture(scope="module")
-def pplx(tmp_path_factory, qwen_tokenizer_json):
+def pplx(tmp_path_factory, short_tokenizer_json):
     """A tiny contextual pplx checkpoint, wide enough for the API's dimensions."""
     pytest.importorskip("torch")
     directory = tmp_path_factory.mktemp("served") / "tiny"
-    size = {"hidden_size": 192, "num_attention_heads": 12}
-    return str(write_pplx(directory, qwen_tokenizer_json, **size))
+    size = SHORT_VOCABULARY | {"hidden_size": 192, "num_attention_heads": 12}
+    return str(write_pplx(directory, short_tokenizer_json, **size))
 
 
 @pytest.fixture(params=["minilm", "pplx"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import texts
+from pplx import SHORT_VOCABULARY, write_pplx
 
 from ctxembed import Embedder
 from ctxembed.backends import Backend
@@ -38,7 +39,7 @@ def assert_same(expected: list[np.ndarray], found: list[np.ndarray]) -> None:
 
 
 def test_200_documents_alone_shuffled_and_in_any_batch_size(pplx_checkpoint: Path):
-    documents = texts.documents(200, seed=4)
+    documents = [*texts.documents(180, seed=4, words=16), *texts.documents(20, seed=4)]
     embedder = Embedder.open(model=str(pplx_checkpoint))
     together = embedder.embed_documents(documents)
 
@@ -52,7 +53,7 @@ def test_200_documents_alone_shuffled_and_in_any_batch_size(pplx_checkpoint: Pat
 
 
 def test_padded_batches_of_an_encoder_change_nothing(minilm_checkpoint: Path):
-    documents = texts.documents(25, seed=6)
+    documents = [*texts.documents(21, seed=6, words=12), *texts.documents(4, seed=6)]
     settings = Settings(model=str(minilm_checkpoint), context_weight=1.0)
     embedder = Embedder.open(settings)
     together = embedder.embed_documents(documents)
@@ -75,9 +76,14 @@ def forget_memory() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
-def test_a_window_of_all_positions_goes_through_at_flat_memory(pplx_checkpoint: Path):
+def test_a_window_of_all_positions_goes_through_at_flat_memory(
+    short_tokenizer_json: str, tmp_path: Path
+):
+    """With one head, whose matrix of scores would be as large as any other's."""
+    one_head = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    write_pplx(tmp_path, short_tokenizer_json, **SHORT_VOCABULARY | one_head)
     chunk = "one two three four five six seven " * 9
-    embedder = Embedder.open(model=str(pplx_checkpoint))
+    embedder = Embedder.open(model=str(tmp_path))
     embedder.embed_documents([[chunk] * 8])
     chunks = [chunk] * (32_768 // (embedder.backend.tokenize([chunk])[0].count + 1))
     forget_memory()

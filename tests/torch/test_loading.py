@@ -176,7 +176,8 @@ def test_a_directory_without_a_tokenizer_says_so(spoiled: Path):
         load(Settings(model=str(spoiled)))
 
 
-def test_a_tokenizer_of_another_model_is_refused(spoiled: Path):
+def test_a_tokenizer_of_another_model_is_refused(whole_pplx_checkpoint: Path, tmp_path: Path):
+    spoiled = copy_of(whole_pplx_checkpoint, tmp_path / "copy")
     configure(spoiled, vocab_size=1000)
     rewrite(
         spoiled, lambda t: t | {"embed_tokens.weight": t["embed_tokens.weight"][:1000].clone()}

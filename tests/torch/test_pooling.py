@@ -76,14 +76,14 @@ def test_a_value_that_is_not_finite_is_an_error(pplx_checkpoint: Path, bad: floa
 
 
 def test_one_document_that_is_not_finite_spares_its_batch_mates(
-    qwen_tokenizer_json: str, pplx_checkpoint: Path, tmp_path: Path
+    short_tokenizer_json: str, pplx_checkpoint: Path, tmp_path: Path
 ):
-    from pplx import CONFIG, random_tensors, write_pplx
+    from pplx import CONFIG, SHORT_VOCABULARY, random_tensors, write_pplx
 
     whole = load(Settings(model=str(pplx_checkpoint)))
-    tensors = random_tensors(CONFIG)
+    tensors = random_tensors(CONFIG | SHORT_VOCABULARY)
     tensors["embed_tokens.weight"][list(whole.tokenize([" harbour"])[0].ids)] = np.nan
-    spoiled = write_pplx(tmp_path, qwen_tokenizer_json, tensors)
+    spoiled = write_pplx(tmp_path, short_tokenizer_json, tensors, **SHORT_VOCABULARY)
     documents = [
         ["Good one.", "Fine."],
         ["Good too."],

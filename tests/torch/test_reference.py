@@ -86,14 +86,14 @@ def test_bfloat16_stays_close_to_the_naive_reference(pplx_checkpoint: Path):
     assert cosine.min() >= 0.999
 
 
-def test_a_separator_s_text_in_a_chunk_moves_no_other_chunk_s_span(pplx_checkpoint: Path):
+def test_a_separator_s_text_in_a_chunk_moves_no_other_chunk_s_span(whole_pplx_checkpoint: Path):
     chunks = ["a <|endoftext|> b", "one more", "<|endoftext|>", "and the last"]
-    with Embedder.open(model=str(pplx_checkpoint)) as embedder:
+    with Embedder.open(model=str(whole_pplx_checkpoint)) as embedder:
         (found,) = embedder.embed_documents([chunks])
         ids = ids_of(embedder, chunks)
 
     assert ids[0] == [64, 82639, 8691, 723, 427, 91, 29, 293]
-    assert_codes(naive.codes(pplx_checkpoint, ids), found)
+    assert_codes(naive.codes(whole_pplx_checkpoint, ids), found)
 
 
 def test_a_query_is_a_document_of_one_chunk(pplx_checkpoint: Path):
@@ -111,7 +111,8 @@ def test_a_prefix_is_read_by_every_window_and_has_no_row(pplx_checkpoint: Path):
         (found,) = embedder.embed_documents([CARD])
         prefix, *chunks = ids_of(embedder, ["passage: ", *CARD])
 
-    ids = [*prefix, *[token for chunk in chunks for token in [*chunk, naive.SEPARATOR_ID]][:-1]]
+    separator = naive.separator_id(pplx_checkpoint)
+    ids = [*prefix, *[token for chunk in chunks for token in [*chunk, separator]][:-1]]
     hidden = naive.states(pplx_checkpoint, ids)
     first = len(prefix)
     expected = []
@@ -121,20 +122,22 @@ def test_a_prefix_is_read_by_every_window_and_has_no_row(pplx_checkpoint: Path):
     assert_codes(np.rint(np.stack(expected)), found, share=0.99)
 
 
-def test_every_row_of_a_long_document_is_the_reference_on_its_window(pplx_checkpoint: Path):
+def test_every_row_of_a_long_document_is_the_reference_on_its_window(
+    whole_pplx_checkpoint: Path,
+):
     chunks = [text for document in texts.documents(30, seed=3) for text in document][:24]
-    settings = Settings(model=str(pplx_checkpoint), window_tokens=300, overlap_tokens=100)
+    settings = Settings(model=str(whole_pplx_checkpoint), window_tokens=300, overlap_tokens=100)
     with Embedder.open(settings) as embedder:
         (found,) = embedder.embed_documents([chunks])
         tokenized = embedder.backend.tokenize(chunks)
         windows = plan_windows(0, tokenized, layout_for(settings, embedder.backend.spec))
-    with Embedder.open(model=str(pplx_checkpoint)) as embedder:
+    with Embedder.open(model=str(whole_pplx_checkpoint)) as embedder:
         (whole,) = embedder.embed_documents([chunks])
 
     assert len(windows) >= 3
     seen = []
     for window in windows:
-        rows = naive.codes(pplx_checkpoint, [list(chunk.ids) for chunk in window.chunks])
+        rows = naive.codes(whole_pplx_checkpoint, [list(chunk.ids) for chunk in window.chunks])
         kept = slice(window.keep.start - window.first, window.keep.stop - window.first)
         assert_codes(rows[kept], found[window.keep.start : window.keep.stop], share=0.99)
         seen += window.keep
@@ -148,12 +151,13 @@ def test_every_row_of_a_long_document_is_the_reference_on_its_window(pplx_checkp
 
 
 def test_a_model_not_trained_for_context_embeds_each_chunk_alone(
-    tmp_path: Path, qwen_tokenizer_json: str
+    tmp_path: Path, short_tokenizer_json: str
 ):
-    from pplx import write_pplx
+    from pplx import SHORT_VOCABULARY, write_pplx
 
     told = {"AutoModel": "modeling.PPLXQwen3Model"}
-    directory = write_pplx(tmp_path, qwen_tokenizer_json, num_hidden_layers=1, auto_map=told)
+    changes = SHORT_VOCABULARY | {"num_hidden_layers": 1, "auto_map": told}
+    directory = write_pplx(tmp_path, short_tokenizer_json, **changes)
     with Embedder.open(model=str(directory)) as embedder:
         (together,) = embedder.embed_documents([CARD])
         alone = embedder.embed_documents([[chunk] for chunk in CARD])

@@ -48,13 +48,17 @@ def test_the_same_weights_are_loaded_once(pplx_checkpoint: Path, monkeypatch: py
         assert others._loaded[0] is not only
 
 
-def test_other_weights_with_the_old_time_are_loaded_anew(qwen_tokenizer_json: str, tmp_path: Path):
-    from pplx import CONFIG, random_tensors, write_pplx
+def test_other_weights_with_the_old_time_are_loaded_anew(
+    short_tokenizer_json: str, tmp_path: Path
+):
+    from pplx import CONFIG, SHORT_VOCABULARY, random_tensors, write_pplx
 
-    settings = Settings(model=str(write_pplx(tmp_path, qwen_tokenizer_json)))
+    write_pplx(tmp_path, short_tokenizer_json, **SHORT_VOCABULARY)
+    settings = Settings(model=str(tmp_path))
     weights = tmp_path / "model.safetensors"
     one, before = load(settings), weights.stat()
-    save_file(random_tensors(CONFIG, seed=1), tmp_path / "other", metadata={"format": "pt"})
+    tensors = random_tensors(CONFIG | SHORT_VOCABULARY, seed=1)
+    save_file(tensors, tmp_path / "other", metadata={"format": "pt"})
     (tmp_path / "other").replace(weights)
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
     other = load(settings)
@@ -74,10 +78,11 @@ def test_closing_one_embedder_does_not_break_another(pplx_checkpoint: Path):
         one.embed_documents(DOCUMENTS)
 
 
-def test_weights_leave_memory_with_their_last_embedder(qwen_tokenizer_json: str, tmp_path: Path):
-    from pplx import write_pplx
+def test_weights_leave_memory_with_their_last_embedder(short_tokenizer_json: str, tmp_path: Path):
+    from pplx import SHORT_VOCABULARY, write_pplx
 
-    backend = load(Settings(model=str(write_pplx(tmp_path, qwen_tokenizer_json))))
+    write_pplx(tmp_path, short_tokenizer_json, **SHORT_VOCABULARY)
+    backend = load(Settings(model=str(tmp_path)))
     gone = weakref.ref(backend._loaded[0])
     backend.close()
     gc.collect()
