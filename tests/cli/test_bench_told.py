@@ -247,8 +247,8 @@ class On:
 
 def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint, monkeypatch):
     torch = pytest.importorskip("torch", reason="the extra torch is not installed")
-    from ctxembed.backends.torch import matrix_products as products
     from ctxembed.backends.torch import load
+    from ctxembed.backends.torch import matrix_products as products
     from ctxembed.backends.torch.backend import TorchBackend
     from ctxembed.backends.torch.model import Loaded
 

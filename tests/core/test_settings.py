@@ -105,9 +105,17 @@ KNOWN = [
     ({"model": "perplexity-ai/pplx-embed-context-v1-4b"}, "9a73e41380300e23ff5f691699d98eb1"),
     ({"model": "perplexity-ai/pplx-embed-v1-0.6b"}, "0dc4fb950f5adfd7133ee713d0d58f3a"),
     ({"model": "perplexity-ai/pplx-embed-v1-4b"}, "d670b9bd99c49739596779ffb80f7132"),
-    ({"model": "minilm"}, "367f3a3fa09a2e79ad69b9967c79700f"),
+    ({"model": "minilm", "neighbour_weight": 0}, "367f3a3fa09a2e79ad69b9967c79700f"),
+    ({"model": "minilm", "context_weight": 0}, "c6db1ad3640437accd22de225eb654ac"),
+    ({"model": "minilm"}, "cc61b9197a2430281f81babe0c33b5a3"),
+    ({"model": "minilm", "neighbour_weight": 0.2}, "cc61b9197a2430281f81babe0c33b5a3"),
     ({"model": "pplx-embed-v1-4B"}, "d670b9bd99c49739596779ffb80f7132"),
-    ({"model": "some/hub-id", "revision": "abc"}, "f8d1c1064cd57f3e7e3c4245f532a303"),
+    (
+        {"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0},
+        "f8d1c1064cd57f3e7e3c4245f532a303",
+    ),
+    ({"model": "some/hub-id", "revision": "abc"}, "7043c32a4904c6e0be83e9d3a05fa65a"),
+    ({"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0.2}, "201807ef7ef98fccd39d7bc77aa80527"),
     ({"backend": "api"}, "be8de5a5b164e69b4135f586dfc272d9"),
     ({"backend": "api", "tokenizer": "some/folder"}, "545e0f70ffeaf49bdd6e2a6b47ad93b2"),
     ({"encoding": "binary"}, "fca7a5e1e7d5a6f465a4325a6d009f15"),
@@ -115,7 +123,13 @@ KNOWN = [
     ({"encoding": "float", "normalize": True}, "a7f9e2ae1a25828d22de6acd960d38f8"),
     ({"window_tokens": 512}, "c5a46f643938149f54932a1dd0db0908"),
     (
-        {"model": "minilm", "window_tokens": 128, "document_prefix": "d: ", "query_prefix": "q: "},
+        {
+            "model": "minilm",
+            "neighbour_weight": 0,
+            "window_tokens": 128,
+            "document_prefix": "d: ",
+            "query_prefix": "q: ",
+        },
         "8e0b85e1a5e4a65990be31cbd784cca5",
     ),
     (
@@ -143,9 +157,28 @@ def test_fingerprint_by_value(values, expected):
 
 
 def test_fingerprint_of_a_directory_by_value(tmp_path):
-    """Fixed bytes in a directory of any name."""
-    assert directory(tmp_path / "one") == "6047946d9cd36dd1c0b6c8471c81cb88"
-    assert directory(tmp_path / "two", name="model.onnx") == "68edd3854076216965cc71655305406d"
+    """Fixed bytes in a directory of any name; without neighbours as before there was the setting."""
+    for name, file, before, now in (
+        ("one", "model.safetensors", "6047946d9cd36dd1c0b6c8471c81cb88", "8af3f7e527fc61764f25bff5df5adf96"),
+        ("two", "model.onnx", "68edd3854076216965cc71655305406d", "cd011083efc749523276cacd7f9fcfa7"),
+    ):
+        assert directory(tmp_path / name, name=file) == now
+        path = str(tmp_path / name)
+        assert Settings(model=path, neighbour_weight=0).fingerprint() == before
+        assert Settings(model=path, neighbour_weight=0.2).fingerprint() == now
+
+
+def test_fingerprint_of_a_directory_trained_for_context_has_no_neighbours(tmp_path):
+    """Its vectors are what they were before there was the setting."""
+    directory(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "bidirectional_pplx_qwen3"}))
+    plain = Settings(model=str(tmp_path)).fingerprint()
+
+    assert plain == Settings(model=str(tmp_path), neighbour_weight=0).fingerprint()
+    assert plain != Settings(model=str(tmp_path), neighbour_weight=0.1).fingerprint()
+    config.write_text("[]")
+    assert plain != Settings(model=str(tmp_path)).fingerprint()
 
 
 def test_fingerprint_leaves_out_a_newer_setting_at_its_default():

@@ -27,10 +27,10 @@ from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Runner, Usage, array_of
-from ctxembed.settings_keywords import SettingsKeywords
 from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
+from ctxembed.settings_keywords import SettingsKeywords
 
 T = TypeVar("T")
 

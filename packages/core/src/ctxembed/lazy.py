@@ -12,8 +12,8 @@ from logging import Logger
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
-from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.settings import Settings
+from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.wire import KEY_VARIABLES
 
 __all__ = ["KEY_VARIABLES", "LazyEmbedder", "SharedKeywords", "fork_lock", "located_errors"]
