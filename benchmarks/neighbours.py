@@ -1,7 +1,8 @@
 """Which `neighbour_weight` retrieves best, on several sets of data, chunk sizes and models.
 
     python benchmarks/neighbours.py --data FOLDER --data FOLDER --vectors FOLDER
-    python benchmarks/neighbours.py --data FOLDER ... --model mpnet=DIRECTORY --documents qmsum_val=8
+    python benchmarks/neighbours.py --data FOLDER ... --model mpnet=DIRECTORY \
+        --documents mpnet:qmsum_val=4 --sizes mpnet=64
 
 Each chunk is read twice, with its siblings and alone; every share is mixed from those two vectors by
 the core's own functions. `--vectors` keeps them, so that a run that was stopped goes on.
@@ -198,19 +199,22 @@ def main() -> None:
     parser.add_argument("--documents", action="append", default=[], metavar="[MODEL:]SET=COUNT")
     parser.add_argument("--vectors", type=Path, required=True, help="folder to keep vectors in")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--sizes", action="append", default=[], metavar="MODEL=TOKENS,TOKENS")
     told = parser.parse_args()
     told.vectors.mkdir(parents=True, exist_ok=True)
     models = {"minilm": "minilm"} | dict(each.split("=", 1) for each in told.model)
     counts = {name: int(count) for name, count in (each.split("=") for each in told.documents)}
+    sizes = dict(each.split("=", 1) for each in told.sizes)
     cases = []
     for name, model in models.items():
         for folder in (None, *told.data):
             data = load_data(folder)
             some = first_documents(data, counts.get(f"{name}:{data.name}", counts.get(data.name)))
-            cases += [case(name, model, some, size, told.vectors) for size in CHUNK_TOKENS]
-    sizes = {(each.model, each.data): len(set(each.documents)) for each in cases}
+            chosen_sizes = map(int, sizes[name].split(",")) if name in sizes else CHUNK_TOKENS
+            cases += [case(name, model, some, size, told.vectors) for size in chosen_sizes]
+    found = {(each.model, each.data): len(set(each.documents)) for each in cases}
     facts = describe(("onnxruntime", "torch", "numpy"))
-    facts["documents with queries"] = ", ".join(f"{m} {d} {n}" for (m, d), n in sizes.items())
+    facts["documents with queries"] = ", ".join(f"{m} {d} {n}" for (m, d), n in found.items())
     lines = [MEANING, *rotations(cases), *overview(cases)]
     lines += [line for each in cases for line in table(each)]
     title = "neighbour_weight: which share retrieves best"

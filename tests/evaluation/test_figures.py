@@ -59,21 +59,21 @@ def measured(tmp_path_factory, equal_windows_once) -> DemoResult:
 
 
 def test_the_expected_figures_come_out(measured):
-    """Fairy tales, 64 tokens: what was measured beforehand with other code, within 0.005."""
+    """Fairy tales, 64 tokens: as benchmarks/results/neighbours.md has them, within 0.005."""
     ndcg = {each.name: each.figures["nDCG@10"].value for each in measured.methods}
 
     assert (23, 1025, 0) == (measured.documents, measured.queries, measured.unanswered)
     assert ndcg["independent"] == pytest.approx(0.297, abs=0.005)
-    assert ndcg["contextual"] == pytest.approx(0.329, abs=0.005)
-    assert ndcg["neighbours"] == pytest.approx(0.338, abs=0.005)
+    assert ndcg["contextual"] == pytest.approx(0.348, abs=0.005)
+    assert ndcg["neighbours"] == pytest.approx(0.341, abs=0.005)
 
 
 def test_the_sentence_says_what_is_clear_and_what_is_not(measured):
-    """NDCG gains, the free rival gains more, and MRR does not move clearly."""
+    """NDCG gains, the free rival gains about as much, and MRR does not move clearly."""
     gain = {each.name: each.gain for each in measured.methods}
 
     assert gain["contextual"]["nDCG@10"].direction == "up"
     assert gain["contextual"]["MRR@10"].direction == "unclear"
-    assert measured.beyond["nDCG@10"].direction == "up"
+    assert measured.beyond["nDCG@10"].direction == "unclear"
     assert "try the free way" in measured.verdict
     assert measured.changes.helped > 0 < measured.changes.hurt

@@ -20,7 +20,7 @@ _FIRST: Story = {
     "down": "pushes the first right one down",
     "unclear": "does not clearly move the first right one",
 }
-_FREE = "half of the neighbours' mean added, which costs no second pass,"
+_FREE = "the free way (context_weight=0, neighbour_weight=0.5), which costs no second pass,"
 
 
 def verdict(
@@ -78,7 +78,7 @@ def _advice(gain: Figures, free_gain: Figures, beyond: Figures) -> str:
     context, free, rival = map(_directions, (gain, free_gain, beyond))
     if "up" not in context:
         if "up" in free and "down" not in free:
-            return "for documents like these add the neighbours, and leave context off"
+            return "for documents like these take the free way, and leave context off"
         return "for documents like these stay with independent vectors"
     if "down" in context:
         return (
@@ -89,7 +89,9 @@ def _advice(gain: Figures, free_gain: Figures, beyond: Figures) -> str:
         return "for documents like these try the free way before you pay for a second pass"
     if "up" not in rival:
         return "for documents like these context is worth its second pass"
-    first, ten = ("context", "neighbours") if rival[1] == "down" else ("neighbours", "context")
+    first, ten = ("context", "the free way")
+    if rival[1] != "down":
+        first, ten = ten, first
     return f"for documents like these take {first} for the first hit, {ten} for the ten best"
 
 
