@@ -413,7 +413,7 @@ def test_retry_after_is_waited_for(api, clock, form):
 
     api.next = [answered(429, headers={"retry-after": wait}), slow]
     api.always = lambda handler, body: times.append(clock.now)
-    with opened(batch_tokens=1, concurrency=2) as embedder, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, opened(batch_tokens=1, concurrency=2) as embedder:
         found = pool.submit(embedder.embed_documents, DOCUMENTS)
         clock.wait_for_waits(2)  # the refused request, and the next one with it
         waits = list(clock.waits)
@@ -568,7 +568,7 @@ def test_pace_starts_low_and_grows(api, clock):
 
     api.always = slow
     documents = [[f"w{number}"] for number in range(200)]
-    with opened(batch_tokens=1, concurrency=8) as embedder, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, opened(batch_tokens=1, concurrency=8) as embedder:
         found = pool.submit(embedder.embed_documents, documents)
         api.wait_for_requests(4)
         clock.advance(0.01)
@@ -749,6 +749,7 @@ def test_close_leaves_no_thread_and_no_second_use(api):
     embedder = opened()
     embedder.embed_query("q")
     embedder.close()
+    assert "ctxembed-api" not in {thread.name for thread in threading.enumerate()}
     embedder.close()
     gc.collect()
 

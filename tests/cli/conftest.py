@@ -13,11 +13,13 @@ from ctxembed.cli.app import app
 from ctxembed.testing import FakeBackend
 
 PROCESS = """
-import sys, time
+import os, sys, time
 from ctxembed import embedder
 from ctxembed.testing import FakeBackend
 
 def pause(batch):
+    for descriptor in {tell}:
+        os.write(descriptor, b".")
     time.sleep({seconds})
 
 embedder.open_backend = lambda *_: FakeBackend(fault=pause)
@@ -73,13 +75,21 @@ def lines(tmp_path):
 
 @pytest.fixture
 def process(tmp_path, monkeypatch):
-    """Start `ctxembed` on the fake backend as a process of its own, with 60 columns."""
+    """Start `ctxembed` on the fake backend as a process of its own, with 60 columns.
+
+    A batch takes `seconds`; at its beginning a byte is written to each descriptor in `tell`.
+    """
     monkeypatch.setenv("COLUMNS", "60")
     started = []
 
-    def start(*arguments, seconds=0.0, **options):
-        code = PROCESS.format(seconds=seconds)
-        given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    def start(*arguments, seconds=0.0, tell=(), **options):
+        code = PROCESS.format(seconds=seconds, tell=tell)
+        given = {
+            "pass_fds": tell,
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
         started.append(
             subprocess.Popen(
                 [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],

@@ -4,9 +4,9 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import sys
-import time
 from functools import partial
 
 import pytest
@@ -17,12 +17,20 @@ LINES = b"".join(
 )
 
 
-def wait_for(condition):
-    """Wait until something holds; tests that wait forever say nothing."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+@pytest.fixture
+def batches():
+    """A pipe, through which a process tells of the beginning of its batches."""
+    ours, theirs = os.pipe()
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def wait_for_batch(pipe):
+    """Return when a batch has begun."""
+    ready, _, _ = select.select([pipe], [], [], 30)
+    assert ready, "no batch has begun"
+    os.read(pipe, 1)
 
 
 def test_standard_input_to_standard_output(process):
@@ -56,13 +64,17 @@ def test_exit_code_tells_how_much_was_written(process, tmp_path, lines, errors, 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("errors", ["raise", "skip"])
-def test_interrupted_run_leaves_the_old_file_and_no_other(process, tmp_path, name, code, errors):
+def test_interrupted_run_leaves_the_old_file_and_no_other(
+    process, batches, tmp_path, name, code, errors
+):
     (tmp_path / "out.parquet").write_bytes(b"old")
-    started = process("embed", "-", "-o", "out.parquet", "--errors", errors, seconds=0.02)
+    ours, theirs = batches
+    options = {"seconds": 0.02, "tell": [theirs]}
+    started = process("embed", "-", "-o", "out.parquet", "--errors", errors, **options)
     started.stdin.write(LINES)
     started.stdin.flush()
-    wait_for(lambda: any(tmp_path.glob(".ctxembed-*.part")))
-    time.sleep(0.1)
+    wait_for_batch(ours)
+    assert any(tmp_path.glob(".ctxembed-*.part"))
     started.send_signal(getattr(signal, name))
     out, err = started.communicate(timeout=30)
 
@@ -74,12 +86,14 @@ def test_interrupted_run_leaves_the_old_file_and_no_other(process, tmp_path, nam
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_nohup_runs_on_when_the_terminal_closes(process, tmp_path):
+def test_nohup_runs_on_when_the_terminal_closes(process, batches, tmp_path):
+    ours, theirs = batches
     ignore = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
-    started = process("embed", "-", "-o", "out.jsonl", preexec_fn=ignore)
+    started = process("embed", "-", "-o", "out.jsonl", preexec_fn=ignore, tell=[theirs])
     started.stdin.write(LINES)
     started.stdin.flush()
-    wait_for(lambda: any(tmp_path.glob(".ctxembed-*.part")))
+    wait_for_batch(ours)
+    assert any(tmp_path.glob(".ctxembed-*.part"))
     started.send_signal(signal.SIGHUP)
     started.communicate(timeout=30)
 

@@ -360,13 +360,17 @@ async def test_async_streams_take_both_kinds_of_iterables():
 async def test_async_requests_are_under_way_together():
     """As many as the backend allows, and never more."""
     now = most = 0
+    four = asyncio.Event()
 
     class Slow(FakeBackend):
         async def aembed(self, batch):
             nonlocal now, most
             now += 1
             most = max(most, now)
-            await asyncio.sleep(0.005)
+            if now == 4:
+                four.set()
+            async with asyncio.timeout(30):
+                await four.wait()
             now -= 1
             return self.embed(batch)
 
@@ -379,10 +383,18 @@ async def test_async_requests_are_under_way_together():
 
 async def test_cancelling_leaves_nothing_behind():
     """A cancelled call takes its tasks with it."""
-    backend = FakeBackend(limits=Limits(batch_tokens=1, concurrency=2), delay=10)
+    two = asyncio.Barrier(3)
+
+    class Endless(FakeBackend):
+        async def aembed(self, batch):
+            await two.wait()
+            await asyncio.Event().wait()
+
+    backend = Endless(limits=Limits(batch_tokens=1, concurrency=2))
     before = asyncio.all_tasks()
     task = asyncio.create_task(Embedder(backend).aembed_documents([["a"], ["b"], ["c"]]))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        await two.wait()  # two requests are under way
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -118,7 +118,8 @@ async def test_closing_waits_for_a_load_without_blocking_the_event_loop(tiny, mo
     opening = asyncio.create_task(made.warm_up_async())
     await asyncio.to_thread(loading.wait)
     closing = asyncio.create_task(made.close_async())
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # the closing has begun
+    assert not closing.done()
     go.set()
     await asyncio.gather(opening, closing)
     assert not made._embedder._found

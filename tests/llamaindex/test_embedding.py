@@ -312,23 +312,29 @@ def test_all_documents_go_to_the_core_in_one_call(fake):
 
 async def test_async_calls_leave_the_event_loop_free(fake, monkeypatch):
     slow = threading.Event()
+    waiting = threading.Semaphore(0)
     real = ContextualEmbedding._inputs
 
+    def hold():
+        assert threading.current_thread() is not threading.main_thread()
+        waiting.release()
+        assert slow.wait(30)
+
     def read(self, nodes):
-        slow.wait(5)
+        hold()
         return real(self, nodes)
 
     monkeypatch.setattr(ContextualEmbedding, "_inputs", read)
     fast = Embedder.open
-    monkeypatch.setattr(Embedder, "open", lambda *a, **k: (slow.wait(5), fast(*a, **k))[1])
+    monkeypatch.setattr(Embedder, "open", lambda *a, **k: (hold(), fast(*a, **k))[1])
     given = ContextualEmbedding(model_name="fake")
     tasks = [
         asyncio.create_task(given.acall([node("a", "x")])),
         asyncio.create_task(given.aget_query_embedding("a")),
         asyncio.create_task(given.aget_text_embedding_batch(["a", "b"])),
     ]
-    for _ in range(20):
-        await asyncio.sleep(0.001)
+    for _ in range(2):  # nodes are read, and the model is opened for the others
+        assert await asyncio.to_thread(waiting.acquire, timeout=30)
     assert not any(task.done() for task in tasks)
     slow.set()
     await asyncio.gather(*tasks)

@@ -6,7 +6,6 @@ import os
 import pickle
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -113,13 +112,12 @@ def test_a_fork_while_another_thread_opens_the_model_does_not_hang_the_child(mon
 
 def exit_status(child):
     """Return how a process ended, or -9 where it had to be ended after 20 seconds."""
-    for _ in range(400):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.05)
-    os.kill(child, 9)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    guard = threading.Timer(20, os.kill, (child, 9))
+    guard.start()
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        guard.cancel()
 
 
 def test_threads_and_tasks_get_the_vectors_of_their_documents(embedding, parser, documents, check):
@@ -152,7 +150,7 @@ async def test_a_cancelled_call_ends_its_callbacks_and_leaves_the_nodes(fake):
 
     async def endless(_):
         began.set()
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     fake.aembed = endless
     given = ContextualEmbedding(model_name="fake", callback_manager=manager)

@@ -4,8 +4,7 @@ import asyncio
 import gc
 import os
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -18,19 +17,25 @@ class Weights:
     """Something that can be referred to weakly."""
 
 
-def test_one_thread_at_a_time_whoever_asks():
+async def test_one_thread_at_a_time_whoever_asks():
+    """All ask while the first is inside."""
     queue = ModelQueue()
+    everyone_asked = threading.Event()
     inside = []
 
     def work(number):
         inside.append(number)
+        assert everyone_asked.wait(30)
         seen = list(inside)
-        time.sleep(0.001)
         inside.remove(number)
         return seen, threading.current_thread().name
 
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda number: queue.run(work, number), range(40)))
+        in_threads = [pool.submit(queue.run, work, number) for number in range(8)]
+        in_tasks = [asyncio.create_task(queue.arun(work, number)) for number in range(8, 40)]
+        await asyncio.sleep(0)  # every task has asked
+        everyone_asked.set()
+        results = [*map(Future.result, in_threads), *await asyncio.gather(*in_tasks)]
     assert [seen for seen, _ in results] == [[number] for number in range(40)]
     assert len({name for _, name in results}) == 1
 
@@ -55,9 +60,9 @@ async def test_what_is_cancelled_in_the_queue_never_starts():
     queue = ModelQueue()
     go = threading.Event()
     ran = []
-    first = asyncio.create_task(queue.arun(go.wait, 5))
+    first = asyncio.create_task(queue.arun(go.wait, 30))
     second = asyncio.create_task(queue.arun(ran.append, 1))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # both have asked
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
@@ -76,13 +81,12 @@ def test_a_closed_queue_says_so():
 
 def test_the_thread_ends_when_nothing_refers_to_the_queue():
     queue = ModelQueue("passing")
-    queue.run(len, ())
+    thread = queue.run(threading.current_thread)
+    assert "passing" in thread.name
     del queue
     gc.collect()
-    deadline = time.monotonic() + 5
-    while any("passing" in thread.name for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -98,14 +102,18 @@ def test_the_child_of_a_fork_gets_threads_of_its_own():
 
 def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after():
     loads = []
+    everyone = threading.Barrier(4)
 
     def load():
         loads.append(1)
-        time.sleep(0.01)
         return Weights()
 
+    def ask(_):
+        everyone.wait(30)
+        return get_or_load("key", load)
+
     with ThreadPoolExecutor(4) as pool:
-        held = list(pool.map(lambda _: get_or_load("key", load), range(4)))
+        held = list(pool.map(ask, range(4)))
     assert len({id(weights) for weights in held}) == len(loads) == 1
     other = get_or_load("other", load)
     assert other is not held[0]

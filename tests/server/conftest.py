@@ -1,7 +1,7 @@
 """Servers on loopback sockets, over a backend without a model unless a test brings another."""
 
+import asyncio
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -52,14 +52,34 @@ class Running:
         return self.post("embeddings", **({"model": PLAIN, "input": texts} | body))
 
 
+class Connections(set):
+    """The open connections of a server, which tells of those that end."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = SimpleQueue()
+
+    def discard(self, connection):
+        super().discard(connection)
+        self.ended.put(None)
+
+
 class Watched(Listener):
-    """A listener that tells when it has started."""
+    """A listener that tells when it has started, and when connections have ended."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.up = threading.Event()
+        self.server_state.connections = Connections()
+
+    def wait_for_ended_connections(self, count):
+        """Return when so many more connections have ended, and their descriptors are closed."""
+        for _ in range(count):
+            self.server_state.connections.ended.get(timeout=20)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(20)
 
     async def startup(self, sockets=None):
+        self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.up.set()
 
@@ -127,14 +147,6 @@ class QueueEvents:
             self.left.get(timeout=20)
 
 
-def until(condition, seconds=20):
-    """Wait for what has no event: the connections and descriptors of a server."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def serve():
     """Start servers that end with the test: `serve(backend, spec=..., **options of create_app)`."""
@@ -176,8 +188,3 @@ def queue_events(monkeypatch):
 
     monkeypatch.setattr(Dispatcher, "submit", submit_and_tell)
     return events
-
-
-@pytest.fixture
-def wait_until():
-    return until
