@@ -139,8 +139,10 @@ def _words(packed: Array) -> NDArray[np.uint64]:
 
 def _bit_counts(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Return how many bits of each word are set; numpy below 2 counts by a table of bytes."""
+    counts: NDArray[np.uint8]
     if hasattr(np, "bitwise_count"):
-        counts: NDArray[np.uint8] = np.bitwise_count(words)
-        return counts
-    octets = _ONES[words.view(np.uint8)].reshape(*words.shape, 8)
-    return octets.sum(axis=-1, dtype=np.uint8)
+        counts = np.bitwise_count(words)
+    else:
+        octets = _ONES[words.view(np.uint8)].reshape(*words.shape, 8)
+        counts = octets.sum(axis=-1, dtype=np.uint8)
+    return counts
