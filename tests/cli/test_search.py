@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ctxembed import Embedder, Settings, find_model
-from ctxembed.cli.nearest_chunks import cosines, differing_bits, nearest
-from ctxembed.encoding import pack_bits, to_binary
+from ctxembed.cli.nearest_chunks import nearest
 from ctxembed.files import parquet
 from ctxembed.files.parquet import Rows
 from ctxembed.testing import FakeBackend
@@ -67,19 +66,19 @@ def test_differing_bits_rank_signs(run, embedded, encoding):
 
 
 def test_zero_rows_of_blank_chunks_are_never_hits():
-    rows = Rows(["a"] * 3, [0, 1, 2], ["x", " ", "y"], np.array([[1, 0], [0, 0], [-1, 0]]))
+    rows = Rows(["a"] * 3, [0, 1, 2], ["x", " ", "y"], np.array([[1, 0], [0, 0], [-1, 0]], "i1"))
 
-    found = nearest(np.array([1, 0]), [rows], "int8", 5)
+    found = nearest(np.array([1, 0], "i1"), [rows], "int8", 5)
     assert [(1.0, "x"), (-1.0, "y")] == [(hit.score, hit.text) for hit in found]
 
 
 @pytest.mark.parametrize("encoding", ["int8", "float", "binary"])
 def test_zero_rows_of_texts_without_a_token_are_never_hits(encoding):
-    rows = Rows(
-        ["a"] * 3, [0, 1, 2], ["x", "\u200b\u200b", "y"], np.array([[1, -1], [0, 0], [-1, 1]])
-    )
+    kind = np.float32 if encoding == "float" else np.int8
+    vectors = np.array([[1, -1], [0, 0], [-1, 1]], kind)
+    rows = Rows(["a"] * 3, [0, 1, 2], ["x", "\u200b\u200b", "y"], vectors)
 
-    found = nearest(np.array([1, -1]), [rows], encoding, 5)
+    found = nearest(np.array([1, -1], kind), [rows], encoding, 5)
     assert ["x", "y"] == [hit.text for hit in found]
 
 
@@ -88,16 +87,6 @@ def test_packed_bits_that_are_all_zero_are_a_vector():
 
     found = nearest(np.array([0], np.uint8), [rows], "ubinary", 5)
     assert [(0, "y"), (8, "x")] == [(hit.score, hit.text) for hit in found]
-
-
-def test_measures_agree_on_packed_and_unpacked_signs():
-    generator = np.random.default_rng(0)
-    rows, query = generator.normal(size=(50, 20)), generator.normal(size=20)
-    signs = differing_bits(to_binary(query), to_binary(rows), "binary")
-    bits = differing_bits(pack_bits(query), pack_bits(rows), "ubinary")
-
-    assert np.array_equal(signs, bits)
-    assert np.allclose(signs, (1 - cosines(to_binary(query), to_binary(rows))) * 10)
 
 
 def test_text_is_printed_on_one_line_without_control_characters(run, lines):

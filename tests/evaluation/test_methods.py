@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from ctxembed.evaluation.methods import with_neighbours
-from ctxembed.evaluation.ranking import nearest
+from ctxembed.search import nearest
 
 
 def test_half_of_the_mean_direction_of_the_neighbours_is_added():
@@ -23,13 +23,12 @@ def test_a_chunk_alone_stays_as_it_is():
     assert np.array_equal(row, with_neighbours(row))
 
 
-def test_chunks_are_ranked_through_all_documents_and_ties_keep_their_order(monkeypatch):
+def test_chunks_are_ranked_through_all_documents_and_ties_keep_their_order():
     """Numbers run on from document to document; blocks of queries change nothing."""
     east, north = [1, 0], [0, 1]
     vectors = [np.array([north, east], np.float32), np.array([east, north], np.float32)]
     queries = np.array([east, north, east], np.float32)
     expected = [[1, 2, 0], [0, 3, 1], [1, 2, 0]]
 
-    assert expected == nearest(queries, vectors, 3).tolist()
-    monkeypatch.setattr("ctxembed.evaluation.ranking._SCORES_AT_ONCE", 1)
-    assert expected == nearest(queries, vectors, 3).tolist()
+    assert expected == nearest(queries, vectors, 3).indexes.tolist()
+    assert expected == nearest(queries, vectors, 3, block_bytes=1).indexes.tolist()

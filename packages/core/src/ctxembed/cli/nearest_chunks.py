@@ -1,7 +1,7 @@
 """The chunks nearest to one query vector, over any number of batches of rows.
 
-Only the hits found so far are held. Many queries against vectors in memory are ranked in
-`evaluation.ranking`.
+One batch and the hits found so far are held. Scores and ties are those of `ctxembed.search`; which
+chunks count is decided here.
 """
 
 import heapq
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ctxembed import search
 from ctxembed.documents import is_blank
-from ctxembed.encoding import Array, Encoding
+from ctxembed.encoding import Array, Encoding, pack_bits
 from ctxembed.files.parquet import Rows
 
 BITS: tuple[Encoding, ...] = ("binary", "ubinary")
@@ -29,23 +30,6 @@ class Hit:
     text: str
 
 
-def cosines(query: Array, rows: Array) -> Array:
-    """Return the cosine of each row with the query; NaN where either has no length."""
-    floats, target = rows.astype(np.float32), query.astype(np.float32)
-    lengths = np.linalg.norm(floats, axis=1) * np.linalg.norm(target)
-    with np.errstate(invalid="ignore"):
-        found: Array = (floats @ target) / lengths
-    return found
-
-
-def differing_bits(query: Array, rows: Array, encoding: Encoding) -> Array:
-    """Return in how many dimensions each row differs from the query; from packed bits or signs."""
-    if encoding == "ubinary":
-        rows, query = np.unpackbits(rows, axis=1), np.unpackbits(query)
-    counts: Array = (rows != query).sum(axis=1)
-    return counts
-
-
 def nearest(query: Array, batches: Iterable[Rows], encoding: Encoding, k: int) -> list[Hit]:
     """Return the `k` nearest chunks, nearest first; of equal ones the earlier first.
 
@@ -53,19 +37,23 @@ def nearest(query: Array, batches: Iterable[Rows], encoding: Encoding, k: int) -
     tell it from a vector, which is why `ctxembed embed` writes none there.
     """
     sign = 1 if encoding in BITS else -1
-    return heapq.nsmallest(k, _scored(query, batches, encoding), key=lambda hit: sign * hit.score)
-
-
-def _scored(query: Array, batches: Iterable[Rows], encoding: Encoding) -> Iterator[Hit]:
+    hits: list[Hit] = []
     for rows in batches:
-        if encoding in BITS:
-            scores = differing_bits(query, rows.vectors, encoding)
-        else:
-            scores = cosines(query, rows.vectors)
-        seen = np.logical_or(rows.vectors.any(axis=1), encoding == "ubinary")
-        found = zip(
-            scores.tolist(), seen.tolist(), rows.ids, rows.indexes, rows.texts, strict=True
-        )
-        for score, real, key, index, text in found:
-            if real and not math.isnan(score) and not is_blank(text):
-                yield Hit(score, key, index, text)
+        hits += _hits(query, rows, encoding, k)
+        hits = heapq.nsmallest(k, hits, key=lambda hit: sign * hit.score)
+    return hits
+
+
+def _hits(query: Array, rows: Rows, encoding: Encoding, k: int) -> Iterator[Hit]:
+    told = np.array([not is_blank(text) for text in rows.texts], np.bool_)
+    if encoding != "ubinary":
+        told &= rows.vectors.any(axis=1)
+    numbers = np.flatnonzero(told)
+    queries, vectors = query[None], rows.vectors[numbers]
+    if encoding == "binary":
+        queries, vectors = pack_bits(queries), pack_bits(vectors)
+    found = search.nearest(queries, vectors, k)
+    for score, at in zip(found.scores[0].tolist(), found.indexes[0].tolist(), strict=True):
+        if math.isfinite(score):
+            number = numbers[at]
+            yield Hit(score, rows.ids[number], rows.indexes[number], rows.texts[number])

@@ -8,9 +8,12 @@ from ctxembed.evaluation.corpus import Corpus
 from ctxembed.evaluation.dataset import Dataset
 from ctxembed.evaluation.methods import MethodVectors, Vectors
 from ctxembed.evaluation.metrics import score
-from ctxembed.evaluation.ranking import nearest
 from ctxembed.evaluation.result import DemoResult, MethodResult, Provenance
 from ctxembed.evaluation.verdict import verdict, verdict_alone
+from ctxembed.search import nearest
+
+_DEPTH = 10
+"""How many chunks of each ranking are looked at."""
 
 
 def find(
@@ -23,7 +26,7 @@ def find(
     seed: int,
 ) -> DemoResult:
     """Return everything that was found; `questions` are the unit vectors of the corpus' queries."""
-    hits = {each.name: nearest(questions, each.vectors) for each in methods}
+    hits = {each.name: nearest(questions, each.vectors, _DEPTH).indexes for each in methods}
     scores = {name: score(ranked, corpus.relevant) for name, ranked in hits.items()}
     documents = [query.document for query in corpus.queries]
     figures = compare(scores, documents, seed=seed)
