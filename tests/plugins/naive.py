@@ -75,7 +75,7 @@ def separator_id(directory: Path) -> int:
 
 
 def pooled(directory: Path, chunks: list[list[int]]) -> np.ndarray:
-    """Return one float64 mean a chunk, for the ids of one document's chunks."""
+    """Return one float64 mean per chunk, for the ids of one document's chunks."""
     separator = separator_id(directory)
     ids = [token for chunk in chunks for token in [*chunk, separator]][:-1]
     hidden = states(directory, ids)
