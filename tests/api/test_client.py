@@ -604,7 +604,7 @@ def test_pace_halves_when_refused(clock):
 
 
 def test_pace_doubles_untouched_and_no_more_once_refused(clock):
-    """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
+    """4, 8, 16 at once within 40 ms where answers take longer; once refused, only answers count."""
     from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
     async def run(*, refused):

@@ -160,7 +160,7 @@ def test_fingerprint_by_value(values, expected):
 
 
 def test_fingerprint_of_a_directory_by_value(tmp_path):
-    """Fixed bytes in a directory of any name; without neighbours as before there was the setting."""
+    """Fixed bytes in a directory of any name; without neighbours as before that setting."""
     for name, file, before, now in (
         (
             "one",

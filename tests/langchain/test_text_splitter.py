@@ -1,4 +1,4 @@
-"""`ContextualTextSplitter` and `stamp_context`: what is written into the metadata, and what stays."""
+"""`ContextualTextSplitter` and `stamp_context`: which metadata is written, and which stays."""
 
 import asyncio
 from collections import Counter

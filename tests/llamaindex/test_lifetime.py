@@ -1,4 +1,4 @@
-"""What happens to the live objects: refused values, pickles, forks, threads, tasks, cancelled calls."""
+"""Live objects: refused values, pickles, forks, threads, tasks, cancelled calls."""
 
 import asyncio
 import copy

@@ -1,7 +1,7 @@
 """Late chunking written anew, as plainly as it can be, in float64: what tests compare with.
 
-One document at a time: join the chunks' ids with the separator, run the whole model with full attention,
-look for the separators, take means, tanh, round. Shares no code with ctxembed.
+One document at a time: join the chunks' ids with the separator, run the whole model with full
+attention, look for the separators, take means, tanh, round. Shares no code with ctxembed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""8-bit linear layers: near the exact product, a row by itself, and only where they are asked for."""
+"""8-bit linear layers: near the exact product, a row by itself, only where asked for."""
 
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def test_a_row_depends_on_its_own_document(pplx_checkpoint: Path):
 
 
 def test_a_stock_encoder_gives_the_same_codes_in_any_company(minilm_checkpoint: Path):
-    """Padded, it moved by up to 0.0016 in cosine: last bits of attention tip roundings to 8 bits."""
+    """Padded, it moved by up to 0.0016 in cosine: last bits of attention tip roundings to int8."""
     documents = texts.documents(8, seed=9, words=20)
     embedder = Embedder.open(model=str(minilm_checkpoint), dtype="int8")
     together = embedder.embed_documents(documents)
