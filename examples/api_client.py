@@ -1,7 +1,7 @@
 """Embed documents over the API.
 
-The key comes from PERPLEXITY_API_KEY, the address from PERPLEXITY_BASE_URL (the vendor's without it):
-`ctxembed serve --model minilm` on your own machine speaks the same language.
+The key comes from PERPLEXITY_API_KEY, the address from PERPLEXITY_BASE_URL (without it,
+the vendor's). `ctxembed serve --model minilm` on your own machine speaks the same language.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What once went wrong with the client: waits, secrets, closing, forks, and words taken for others."""
+"""What once went wrong with the client: waits, secrets, closing, forks, mistaken words."""
 
 import asyncio
 import json
@@ -74,7 +74,7 @@ def test_attempts_that_take_long_count_towards_the_limit(api, clock):
 
 
 async def test_waiting_for_a_turn_is_no_attempt(api, clock):
-    """A request that stood in a queue for 5.4 seconds, of a limit of 5, is repeated like any other."""
+    """A request that stood in a queue for 5.4 s, of a limit of 5, is repeated like any other."""
     queued = threading.Event()
 
     def slow(handler, body):

@@ -104,7 +104,7 @@ def test_independent_models_have_their_own_route(api):
 
 
 def test_requests_are_full_and_within_the_limits(api):
-    """512 documents, 16,000 chunks, 32,768 tokens a document, 120,000 tokens a request."""
+    """512 documents, 16,000 chunks, 32,768 tokens per document, 120,000 tokens per request."""
     rng = random.Random(0)
     documents = [["word " * rng.randint(1, 300)] * rng.randint(1, 60) for _ in range(300)]
     documents += [["x"] for _ in range(1500)]
@@ -604,7 +604,7 @@ def test_pace_halves_when_refused(clock):
 
 
 def test_pace_doubles_untouched_and_no_more_once_refused(clock):
-    """4, 8, 16 at once within 40 ms where answers take longer; after a refusal only answers count."""
+    """4, 8, 16 at once within 40 ms where answers take longer; once refused, only answers count."""
     from ctxembed.backends.api.concurrency import ConcurrencyLimiter
 
     async def run(*, refused):

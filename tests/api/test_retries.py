@@ -105,7 +105,7 @@ async def test_waiting_for_a_slot_is_not_counted(clock):
 
 @pytest.mark.parametrize(("seconds", "waits"), [(5.9, 2), (6, 3)])
 async def test_attempts_and_waits_are_counted_with_the_wait_to_come(clock, seconds, waits):
-    """Three attempts and three waits of a second: the last wait is not begun where it ends too late."""
+    """Three attempts, three waits of a second: the last is not begun where it ends too late."""
     attempt = failing(clock, times=9, takes=1, retry_after=1)
     with pytest.raises(ApiError, match=f"failure {waits}"):
         await retry(attempt, clock, max_retries=9, seconds=seconds)

@@ -1,4 +1,4 @@
-"""One request that hangs on a real socket: the others are answered before it ends, results in order.
+"""One request that hangs on a real socket: the others end before it, results in order.
 
 By events: the server holds the first request back until it has seen all other documents.
 """

@@ -1,4 +1,4 @@
-"""`ctxembed bench` by its parts: figures that are consistent, and what is refused before any work."""
+"""`ctxembed bench` by its parts: consistent figures, and what is refused before any work."""
 
 from itertools import islice
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`ctxembed bench` with its processes, on small real models: what is printed, and what fails how."""
+"""`ctxembed bench` with its processes, on small real models: what is printed, what fails."""
 
 import json
 import signal

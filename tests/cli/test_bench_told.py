@@ -102,7 +102,7 @@ def test_slower_type_says_that_it_read_fewer_documents():
     found = result(ROW, changed(name="bfloat16", documents=1), changed(name="int8", peak=None))
 
     assert found.notes() == [
-        "bfloat16 is slower and was measured on 1 of these 3; what agrees is counted over those.",
+        "bfloat16 is slower and was measured on 1 of these 3; the agreement is counted over those.",
         "the share of peak was not measured for int8: no floating-point products.",
     ]
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def sessions():
-    """Return the names of the functions that nox runs: as given to the decorator, else their own."""
+    """Return the names of the functions that nox runs: the one given to it, else their own."""
     for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body:
         for decorator in getattr(node, "decorator_list", []):
             text = ast.unparse(decorator)

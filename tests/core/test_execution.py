@@ -1,4 +1,4 @@
-"""Running documents: a slow batch holds up no other, errors stay in their place, memory is bounded."""
+"""Running documents: a slow batch holds up no other, errors keep their place, memory is bounded."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What the documents draw of the code is what the code is: the map of modules, the tree of errors."""
+"""What the documents draw of the code is true: the map of modules, the tree of errors."""
 
 import re
 import tomllib
@@ -48,7 +48,7 @@ def test_the_map_is_in_the_order_that_is_checked():
 
 
 def drawn(text):
-    """Return what a drawn tree says: for each error its parent, and the other class it is one of."""
+    """Return what a drawn tree says: for each error its parent, and its other base class."""
     found, path = {}, {}
     for line in text.splitlines():
         if match := BRANCH.match(line):

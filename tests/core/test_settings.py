@@ -115,7 +115,10 @@ KNOWN = [
         "f8d1c1064cd57f3e7e3c4245f532a303",
     ),
     ({"model": "some/hub-id", "revision": "abc"}, "7043c32a4904c6e0be83e9d3a05fa65a"),
-    ({"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0.2}, "201807ef7ef98fccd39d7bc77aa80527"),
+    (
+        {"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0.2},
+        "201807ef7ef98fccd39d7bc77aa80527",
+    ),
     ({"backend": "api"}, "be8de5a5b164e69b4135f586dfc272d9"),
     ({"backend": "api", "tokenizer": "some/folder"}, "545e0f70ffeaf49bdd6e2a6b47ad93b2"),
     ({"encoding": "binary"}, "fca7a5e1e7d5a6f465a4325a6d009f15"),
@@ -157,10 +160,20 @@ def test_fingerprint_by_value(values, expected):
 
 
 def test_fingerprint_of_a_directory_by_value(tmp_path):
-    """Fixed bytes in a directory of any name; without neighbours as before there was the setting."""
+    """Fixed bytes in a directory of any name; without neighbours as before that setting."""
     for name, file, before, now in (
-        ("one", "model.safetensors", "6047946d9cd36dd1c0b6c8471c81cb88", "8af3f7e527fc61764f25bff5df5adf96"),
-        ("two", "model.onnx", "68edd3854076216965cc71655305406d", "cd011083efc749523276cacd7f9fcfa7"),
+        (
+            "one",
+            "model.safetensors",
+            "6047946d9cd36dd1c0b6c8471c81cb88",
+            "8af3f7e527fc61764f25bff5df5adf96",
+        ),
+        (
+            "two",
+            "model.onnx",
+            "68edd3854076216965cc71655305406d",
+            "cd011083efc749523276cacd7f9fcfa7",
+        ),
     ):
         assert directory(tmp_path / name, name=file) == now
         path = str(tmp_path / name)

@@ -11,7 +11,7 @@ V1 = "4:memory:/docker/ab\n3:cpuset:/\n2:cpu,cpuacct:/docker/ab\n1:name=systemd:
 
 @pytest.fixture
 def groups(tmp_path):
-    """Write control groups' files under a folder, and the process's own list of groups beside it."""
+    """Write control groups' files under a folder, and beside it the process's list of groups."""
 
     def write(files, own):
         for name, text in files.items():

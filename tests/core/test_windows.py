@@ -41,7 +41,7 @@ def test_a_document_that_fits_is_one_window():
 
 
 def test_windows_by_hand():
-    """Windows of 3 chunks sharing 1: the shared chunk is equally far from both cuts, ties go first."""
+    """Windows of 3 chunks sharing 1: the shared chunk is as far from both cuts, ties go first."""
     found = spans([4] * 7, window_tokens=14, overlap_tokens=4)
 
     assert [(0, 3), (2, 5), (4, 7)] == [(s.start, s.stop) for s in found]
@@ -65,7 +65,7 @@ def test_a_long_chunk_is_a_window_alone():
 
 @given(COUNTS, st.integers(2, 60), st.data(), st.integers(0, 2))
 def test_spans_hold_what_they_promise(counts, window, data, separator):
-    """Within the window, in order, overlapping at most so much, every chunk kept once, by the best."""
+    """Within the window, in order, overlapping by a limit, each chunk kept once, by the best."""
     overlap = data.draw(st.integers(0, window - 1))
     found = spans(counts, window_tokens=window, overlap_tokens=overlap, separator_tokens=separator)
 
@@ -103,7 +103,7 @@ def test_rows_come_from_the_window_furthest_from_a_cut(counts, window, data):
 
 @given(COUNTS, st.sampled_from([0.0, 0.3, 1.0]), st.integers(5, 60), st.integers(0, 4))
 def test_a_plan_keeps_every_chunk(counts, weight, window, overlap):
-    """A contextual or lone row for every chunk, and where vectors are mixed an independent one too."""
+    """A contextual or lone row for every chunk; where vectors are mixed, an independent one too."""
     planned = plan_windows(
         3,
         chunks_of(counts),

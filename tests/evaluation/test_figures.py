@@ -21,7 +21,7 @@ from ctxembed.evaluation.result import DemoResult
 
 @pytest.fixture(scope="module")
 def equal_windows_once() -> Iterator[None]:
-    """Equal windows go through the model once a run: both methods read each chunk alone.
+    """Equal windows go through the model once per run: both methods read each chunk alone.
 
     tests/onnx shows that the rows of a window depend on nothing else, to the last code.
     """

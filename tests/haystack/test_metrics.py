@@ -1,4 +1,4 @@
-"""Which stores and metrics rank right, with and without unit length: the table of `docs/haystack.md`."""
+"""Which stores and metrics rank right, with and without unit length: see `docs/haystack.md`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Vector databases on disk: what comes back is right, and a changed source leaves nothing behind."""
+"""Vector databases on disk: what comes back is right, a changed source leaves nothing behind."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""The API behind the adapter, against a server on loopback: by value, sync and async, and the key."""
+"""The API behind the adapter, against a server on loopback: values, sync and async, the key."""
 
 import asyncio
 import pickle

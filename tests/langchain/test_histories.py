@@ -1,4 +1,4 @@
-"""Whatever happens to documents between runs of `index()`: no stale row, and none that is missing."""
+"""Documents change between runs of `index()`: no row is stale, and none is missing."""
 
 import asyncio
 

@@ -192,6 +192,6 @@ def test_the_key_is_a_uuid_of_text_and_metadata():
 
 
 def test_metadata_that_gives_no_stable_key_is_refused_without_showing_it():
-    with pytest.raises(InputError, match="can't be written as JSON") as caught:
+    with pytest.raises(InputError, match="cannot be written as JSON") as caught:
         context_key(chunk("private", at=object()))
     assert "private" not in str(caught.value)

@@ -175,7 +175,7 @@ def test_a_fork_while_another_thread_opens_weights_leaves_no_lock_held(fake, reg
 
 
 class LeavesATimer(InMemoryVectorStore):
-    """Leaves something on the event loop, as a connection does: it keeps the context of the write."""
+    """Leaves something on the event loop, as a connection does: it keeps the context of a write."""
 
     async def aadd_documents(self, documents, ids=None, **kwargs):
         self.vectors = weakref.ref(ACTIVE.get())

@@ -1,4 +1,4 @@
-"""`ContextualTextSplitter` and `stamp_context`: what is written into the metadata, and what stays."""
+"""`ContextualTextSplitter` and `stamp_context`: which metadata is written, and which stays."""
 
 import asyncio
 from collections import Counter
@@ -60,7 +60,7 @@ def test_whatever_they_are_joined_by_a_document_without_it_stays_alone(line_spli
 
 def test_what_nothing_can_be_joined_by_is_refused(line_splitter):
     listed = Document(page_content="private", metadata={"key": ["a", "b"]})
-    with pytest.raises(InputError, match="Document 1: what it is to be joined by is a list"):
+    with pytest.raises(InputError, match="Document 1: the value of context_by is a list"):
         line_splitter(context_by="key").split_documents([Document(page_content="a"), listed])
 
 

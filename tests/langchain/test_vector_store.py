@@ -150,7 +150,7 @@ def test_chunks_changed_after_splitting_are_refused_in_part_and_whole(
 ):
     chunks[1].page_content = "Other terms."
     wrapped = ContextualVectorStore(FailsWhenTouched(embeddings), registry=registry)
-    with pytest.raises(InputError, match="isn't what its document was split into") as caught:
+    with pytest.raises(InputError, match="is not what its document was split into") as caught:
         wrapped.add_documents(chunks[:count])
     assert "Other" not in str(caught.value)
 
@@ -382,7 +382,7 @@ MEDDLING = [
 def test_a_store_that_meddles_is_found_out_and_keeps_no_row(fake, registry, chunks, cls):
     embeddings, _ = fake()
     store = cls(embeddings)
-    with pytest.raises(ConfigurationError, match="this store can't be wrapped") as caught:
+    with pytest.raises(ConfigurationError, match="this store cannot be wrapped") as caught:
         ContextualVectorStore(store, registry=registry).add_documents(chunks)
     assert store.store == {}
     assert "Alpha" not in str(caught.value)
@@ -392,7 +392,7 @@ def test_a_store_that_meddles_is_found_out_and_keeps_no_row(fake, registry, chun
 async def test_a_store_that_meddles_is_found_out_in_async_too(fake, registry, chunks, cls):
     embeddings, _ = fake()
     store = cls(embeddings)
-    with pytest.raises(ConfigurationError, match="this store can't be wrapped"):
+    with pytest.raises(ConfigurationError, match="this store cannot be wrapped"):
         await ContextualVectorStore(store, registry=registry).aadd_documents(chunks)
     assert store.store == {}
 
@@ -400,7 +400,7 @@ async def test_a_store_that_meddles_is_found_out_in_async_too(fake, registry, ch
 @pytest.mark.parametrize("cls", MEDDLING)
 def test_from_documents_finds_out_too(fake, registry, chunks, cls):
     embeddings, _ = fake()
-    with pytest.raises(ConfigurationError, match="this store can't be wrapped"):
+    with pytest.raises(ConfigurationError, match="this store cannot be wrapped"):
         ContextualVectorStore.from_documents(chunks, embeddings, store_cls=cls, registry=registry)
 
 
@@ -414,7 +414,7 @@ def test_a_text_of_the_call_is_no_probe(fake, registry, chunks):
             return self.given
 
     embeddings, _ = fake()
-    with pytest.raises(ConfigurationError, match="this store can't be wrapped"):
+    with pytest.raises(ConfigurationError, match="this store cannot be wrapped"):
         ContextualVectorStore.from_documents(
             chunks, embeddings, store_cls=OneByOneFromTheEnd, registry=registry
         )
@@ -428,7 +428,7 @@ def test_it_says_where_rows_could_not_be_taken_back(fake, registry, chunks):
 
     embeddings, _ = fake()
     wrapped = ContextualVectorStore(NoDelete(embeddings), registry=registry)
-    with pytest.raises(ConfigurationError, match="couldn't be deleted: do it by hand"):
+    with pytest.raises(ConfigurationError, match="could not be deleted: delete them by hand"):
         wrapped.add_documents(chunks)
 
 

@@ -1,4 +1,4 @@
-"""Documents, a random checkpoint behind the adapter, and the vectors that are right, written anew."""
+"""Documents, a random checkpoint behind the adapter, and the right vectors, written anew."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Events, callbacks and spans: a pair a document, as a stock embedding has them."""
+"""Events, callbacks and spans: one pair per document, as a stock embedding has them."""
 
 import pytest
 from llama_index.core.callbacks import (

@@ -26,7 +26,7 @@ from llama_index.embeddings.ctxembed import ContextualEmbedding, ContextualNodeP
 
 
 def stored(index):
-    """Return the rows of an index over the in-memory store: its vectors, and the texts beside them."""
+    """Return the rows of an index over the in-memory store: its vectors, and their texts."""
     vectors = index.vector_store.data.embedding_dict
     sources = index.vector_store.data.text_id_to_ref_doc_id
     nodes = index.docstore.docs

@@ -1,4 +1,4 @@
-"""What happens to the live objects: refused values, pickles, forks, threads, tasks, cancelled calls."""
+"""Live objects: refused values, pickles, forks, threads, tasks, cancelled calls."""
 
 import asyncio
 import copy
@@ -72,7 +72,7 @@ def test_a_parser_that_cannot_be_pickled_is_named_and_not_replaced_by_the_defaul
         pass
 
     parser = ContextualNodeParser(inner=Local(chunk_size=32, chunk_overlap=0))
-    with pytest.raises(ConfigurationError, match=r"inner \(Local\) can't be pickled"):
+    with pytest.raises(ConfigurationError, match=r"inner \(Local\) cannot be pickled"):
         pickle.dumps(parser)
     assert type(parser.inner) is Local
     assert type(copy.deepcopy(parser).inner) is Local

@@ -286,7 +286,7 @@ async def test_a_parser_that_workers_cannot_get_is_refused_and_not_replaced(
 
     parser = ContextualNodeParser(inner=Local(chunk_size=32, chunk_overlap=0))
     pipeline = IngestionPipeline(transformations=[parser, embedding])
-    with pytest.raises(ConfigurationError, match=r"inner \(Local\) can't be pickled"):
+    with pytest.raises(ConfigurationError, match=r"inner \(Local\) cannot be pickled"):
         await run(pipeline, is_async, documents=documents, num_workers=2)
 
 

@@ -1,4 +1,4 @@
-"""The same texts again: in other documents, under another id, hidden otherwise, twice under one id."""
+"""The same texts again: in other documents, under another id, hidden otherwise, twice at once."""
 
 import copy
 

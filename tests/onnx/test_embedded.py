@@ -75,7 +75,7 @@ def chunk_ids(tokenizer, document):
 
 
 def late_chunking(states_of, ids):
-    """Naive: [CLS] a [SEP] b [SEP], one forward, one mean a chunk in float64."""
+    """Naive: [CLS] a [SEP] b [SEP], one forward, one mean per chunk in float64."""
     joined, spans = [CLS], []
     for each in ids:
         spans.append((len(joined), len(joined) + len(each)))

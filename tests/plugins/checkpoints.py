@@ -1,4 +1,4 @@
-"""Tiny checkpoints as fixtures, made once a run: no download."""
+"""Tiny checkpoints as fixtures, made once per run: no download."""
 
 import shutil
 from importlib.util import find_spec

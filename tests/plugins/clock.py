@@ -18,10 +18,10 @@ TURNS = 10
 
 
 class Clock:
-    """The time in seconds, and the `waits`: what the client has passed to `asyncio.sleep`, in order.
+    """The time in seconds, and the `waits`: what was passed to `asyncio.sleep`, in order.
 
-    A sleep ends at once, and moves the clock by its length. With `held`, it ends when the test moves
-    the clock far enough.
+    A sleep ends at once, and moves the clock by its length. With `held`, it ends when the test
+    moves the clock far enough.
     """
 
     def __init__(self):

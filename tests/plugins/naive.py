@@ -1,7 +1,7 @@
 """Late chunking written anew, as plainly as it can be, in float64: what tests compare with.
 
-One document at a time: join the chunks' ids with the separator, run the whole model with full attention,
-look for the separators, take means, tanh, round. Shares no code with ctxembed.
+One document at a time: join the chunks' ids with the separator, run the whole model with full
+attention, look for the separators, take means, tanh, round. Shares no code with ctxembed.
 """
 
 import json
@@ -75,7 +75,7 @@ def separator_id(directory: Path) -> int:
 
 
 def pooled(directory: Path, chunks: list[list[int]]) -> np.ndarray:
-    """Return one float64 mean a chunk, for the ids of one document's chunks."""
+    """Return one float64 mean per chunk, for the ids of one document's chunks."""
     separator = separator_id(directory)
     ids = [token for chunk in chunks for token in [*chunk, separator]][:-1]
     hidden = states(directory, ids)

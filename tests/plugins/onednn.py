@@ -28,4 +28,4 @@ ONEDNN_DTYPES = [
         ),
     ),
 ]
-"""The types that oneDNN multiplies here; without bfloat16, `choose` never takes it for that type."""
+"""The types that oneDNN multiplies here; without bfloat16, `choose` never takes it for that."""

@@ -1,4 +1,4 @@
-"""The real vocabulary of the pplx models as a `tokenizer.json`, from files that a package carries."""
+"""The real vocabulary of the pplx models as a `tokenizer.json`, from files in a package."""
 
 import base64
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ SEPARATOR_ID = 151643
 VOCABULARY = 151_936
 
 SHORT = 16_000
-"""The words of the short vocabulary, which opens in a tenth of the time. Its separator comes next."""
+"""The words of the short vocabulary, which opens in a tenth of the time; then the separator."""
 
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"

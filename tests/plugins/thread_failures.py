@@ -68,7 +68,7 @@ class ThreadFailures:
         explanation = rewrite._format_explanation
 
         def explained(text):
-            """Note an assertion that fails; pytest's rewritten `assert` asks for its explanation."""
+            """Note a failed assertion; pytest's rewritten `assert` asks for its explanation."""
             if threading.current_thread() is not threading.main_thread():
                 where = "".join(traceback.format_stack(sys._getframe(1), limit=4))
                 self.failures.add("An assertion failed", f"{where}{explanation(text)}\n")

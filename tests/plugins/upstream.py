@@ -74,8 +74,9 @@ def reply(path, body):
 class Api:
     """The server's side: what came in, and what to do with the next requests.
 
-    `next` holds functions of (handler, body) that answer in place of the server, or return None to let
-    it answer; `always` is asked when `next` is empty. `threads` are those of all connections so far.
+    `next` holds functions of (handler, body) that answer in place of the server, or return None to
+    let it answer. `always` is asked when `next` is empty. `threads` are those of all connections so
+    far.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""The model cards' calls of the API, byte for byte, with another base URL and nothing else changed."""
+"""The model cards' calls of the API, byte for byte, with another base URL and no other change."""
 
 import base64
 import json

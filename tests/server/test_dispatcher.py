@@ -1,4 +1,4 @@
-"""One queue in front of one model: faults stay with their request, and what is given up is dropped."""
+"""One queue in front of one model: faults stay with their request, what is given up is dropped."""
 
 import threading
 from concurrent.futures import CancelledError

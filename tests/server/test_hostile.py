@@ -1,4 +1,4 @@
-"""Clients that mean no good, or whose network doesn't: the others are served, and nothing is kept."""
+"""Hostile clients, and those with a bad network: others are served, and nothing is kept."""
 
 import gc
 import json

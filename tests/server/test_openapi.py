@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth, and no request that it allows, or nearly allows, is a 500."""
+"""The OpenAPI document is true; no request that it allows, or nearly allows, is a 500."""
 
 import re
 import warnings

@@ -231,7 +231,7 @@ def test_listening_beyond_this_machine_without_a_key_is_said(start):
 
 
 def test_every_flag_has_its_effect(start):
-    """Model, device and dtype reach the model, alias and key the clients, host and port the socket."""
+    """Model, device, dtype reach the model, alias and key the clients, host and port the socket."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     flags = "--model minilm --device cpu --dtype float32 --alias mine --alias another --api-key k"

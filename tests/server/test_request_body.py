@@ -59,7 +59,7 @@ async def test_bodies_that_are_refused_or_fail_count_no_longer():
 
 
 async def test_the_time_of_a_body_is_not_that_of_its_answer(monkeypatch):
-    """With no time at all, whatever waits inside of the limit is cut off: the body, not the block."""
+    """With no time at all, what waits inside the limit is cut off: the body, not the block."""
     monkeypatch.setattr("ctxembed.server.request_body.BODY_TIMEOUT", 0)
     bodies = BodyReader(MOST)
     async with bodies.read(request(b"a")) as body:

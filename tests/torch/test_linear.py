@@ -79,7 +79,7 @@ def test_an_entry_point_that_changed_is_not_used(
 
 @pytest.fixture(autouse=True)
 def nothing_shared():
-    """Each test loads for itself: a model that another one still holds has another kind of layers."""
+    """Each test loads for itself: a model that another still holds has another kind of layers."""
     weight_cache._LOADED.clear()
     yield
     weight_cache._LOADED.clear()

@@ -1,4 +1,4 @@
-"""8-bit linear layers: near the exact product, a row by itself, and only where they are asked for."""
+"""8-bit linear layers: near the exact product, a row by itself, only where asked for."""
 
 from pathlib import Path
 

@@ -46,10 +46,10 @@ def model_type(directory: Path) -> str | None:
 
 
 def checkpoint_digest(directory: Path) -> str:
-    """Return a hash of configuration and tokenizer, and of name, size, header and samples of weights.
+    """Return a hash of configuration, tokenizer, and name, size, header and samples of weights.
 
-    Samples are 64 runs of 4 KiB, spread over the file: fine-tuned weights have the same names, sizes
-    and headers as the weights that they were made from.
+    Samples are 64 runs of 4 KiB, spread over the file: fine-tuned weights have the same names,
+    sizes and headers as the weights that they were made from.
     """
     digest = blake2b(digest_size=16)
     for name in _SMALL:

@@ -1,4 +1,4 @@
-"""Fields of a dataclass that carry their documentation and limits: `setting`, and `check` for values.
+"""Fields of a dataclass that carry their documentation and limits: `setting` and `check`.
 
 Which settings there are, and checks of one setting against another, are the business of `settings`.
 """

@@ -65,9 +65,10 @@ def mix(
 ) -> Floats:
     """Return `w * unit(contextual) + (1 - w) * unit(independent) + neighbours` in another length.
 
-    The length is the weighted mean of the lengths of the first two, so that a quantiser that depends
-    on the length sees the range it was made for. `neighbours` is what `neighbour_directions` gives,
-    times its weight. The result and all arrays have the shape (chunks, dimensions).
+    The length is the weighted mean of the lengths of the first two, so that a quantiser that
+    depends on the length sees the range it was made for. `neighbours` is what
+    `neighbour_directions` gives, times its weight. The result and all arrays have the shape
+    (chunks, dimensions).
     """
     weight = context_weight
     size = weight * np.linalg.norm(contextual, axis=-1, keepdims=True)

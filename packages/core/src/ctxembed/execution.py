@@ -188,7 +188,7 @@ class Runner:
 
 
 def _block(documents: Iterator[Document | EmbedError], left: int) -> Block:
-    """Return the next documents, until no characters are `left`; none at the end of all."""
+    """Return the next documents, until no characters are `left`; an empty block at the end."""
     block: Block = []
     for document in documents:
         block.append(document)
@@ -199,7 +199,7 @@ def _block(documents: Iterator[Document | EmbedError], left: int) -> Block:
 
 
 async def _ablock(documents: AsyncIterator[Document | EmbedError], left: int) -> Block:
-    """Like `_block`, for documents that come by and by."""
+    """Like `_block`, for an asynchronous iterator."""
     block: Block = []
     async for document in documents:
         block.append(document)

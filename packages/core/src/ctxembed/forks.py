@@ -1,7 +1,7 @@
 """`fork_lock`: a lock that is free again in the child of a fork.
 
-The thread that held it does not exist in the child. What it guards must be whole at any moment: a
-counter or a reference.
+The thread that held it does not exist in the child. What it guards must be consistent at any
+moment: a counter or a reference.
 """
 
 import os

@@ -27,8 +27,9 @@ class ModelSpec:
 
     `max_tokens` is what one window may hold (chunk tokens plus separators; special tokens and the
     document prefix already taken off). `contextual` says that the model was trained to read all
-    chunks of a document together; `overlap_share` is the part of a window that its neighbour repeats.
-    `neighbour_weight` is used where vectors are mixed, with a context weight between 0 and 1.
+    chunks of a document together. `overlap_share` is the part of a window that its neighbour
+    repeats. `neighbour_weight` is used where vectors are mixed, with a context weight between 0
+    and 1.
     `price` is in USD for a million input tokens over the API.
     """
 

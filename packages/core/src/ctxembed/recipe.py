@@ -27,7 +27,7 @@ class Recipe:
 
 
 def document_recipe(settings: Settings, backend: Backend) -> Recipe:
-    """Return the recipe for documents, or raise `ConfigurationError` for what does not go together."""
+    """Return the recipe for documents; what does not go together is a `ConfigurationError`."""
     spec = backend.spec
     text = spec.document_prefix if settings.document_prefix is None else settings.document_prefix
     prefix = backend.tokenize([text])[0] if text else None
@@ -56,9 +56,9 @@ def _recipe(
     form = form_for(settings.encoding, spec.quantizer, mixed=pooled, forms=backend.forms)
     if form is None:
         raise ConfigurationError(
-            "this backend gives finished codes only, and these settings need vectors before they are "
-            'quantised. Hint: context_weight=1, neighbour_weight=0 and long_chunks="error", or local '
-            "weights."
+            "this backend gives finished codes only, and these settings need vectors before they "
+            "are quantised. Hint: context_weight=1, neighbour_weight=0 and "
+            'long_chunks="error", or local weights.'
         )
     return Recipe(
         layout=layout,

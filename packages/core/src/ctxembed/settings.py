@@ -53,8 +53,8 @@ class Settings:
     backend: BackendChoice = setting(
         "auto",
         "Model",
-        "What runs the model. auto takes onnx for minilm and for a directory with ONNX weights only, "
-        "and torch otherwise. api needs PERPLEXITY_API_KEY.",
+        "What runs the model. auto takes onnx for minilm and for a directory with ONNX weights "
+        "only, and torch otherwise. api needs PERPLEXITY_API_KEY.",
     )
     revision: str | None = setting(
         None, "Model", "Branch, tag or commit of a hub id.", only="local"
@@ -69,8 +69,8 @@ class Settings:
     dtype: Dtype = setting(
         "auto",
         "Model",
-        "Type of local weights and matrix products. auto is float32 on a CPU and bfloat16 on a GPU. "
-        "int8 is an approximation, for CPUs.",
+        "Type of local weights and matrix products. auto is float32 on a CPU and bfloat16 on a "
+        "GPU. int8 is an approximation, for CPUs.",
         only="local",
     )
     dimensions: int | None = setting(
@@ -92,8 +92,8 @@ class Settings:
     overlap_tokens: int | None = setting(
         None,
         "Context",
-        "Number of tokens that neighbouring windows of a long document share. By default a share of "
-        "the window that depends on the model.",
+        "Number of tokens that neighbouring windows of a long document share. By default a share "
+        "of the window that depends on the model.",
         least=0,
     )
     context_weight: float | None = setting(
@@ -116,8 +116,8 @@ class Settings:
     empty: EmptyChunks = setting(
         "error",
         "Bad input",
-        "A chunk without text is an error, or it gets a zero vector without going through the model "
-        "(not for ubinary).",
+        "A chunk without text is an error, or it gets a zero vector without going through the "
+        "model (not for ubinary).",
     )
     pooling: Pooling = setting(
         "auto",
@@ -131,8 +131,8 @@ class Settings:
     document_prefix: str | None = setting(
         None,
         "Context",
-        "Text put before every window of a document, and tokenised separately from it. By default the "
-        "model's own.",
+        "Text put before every window of a document, and tokenised separately from it. By default "
+        "the model's own.",
     )
     batch_tokens: int | None = setting(
         None,

@@ -21,7 +21,8 @@ class Window:
 
     `chunks` are those from number `first` of document `document`; rows are kept for the numbers in
     `keep`, the others are there as context. An `independent` window holds one chunk (or, with
-    `share` below 1, a piece of one) and is pooled as the model was trained, special tokens included.
+    `share` below 1, a piece of one) and is pooled as the model was trained, special tokens
+    included.
     """
 
     document: int
@@ -74,7 +75,7 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
     if overlap >= window:
         raise ConfigurationError(
             f"overlap_tokens is {overlap} and has to be less than window_tokens, {window}. "
-            "Hint: a half is as much as ever helped."
+            "Hint: more than half a window never helped."
         )
     weight = settings.context_weight
     weight = spec.context_weight if weight is None else weight
@@ -97,10 +98,10 @@ def spans(
 ) -> list[Span]:
     """Return the windows of a document in order; `counts` has the tokens of each chunk.
 
-    A window holds chunk tokens plus one separator between neighbours, `window_tokens` at the most; a
-    chunk longer than that stands alone. Neighbours share as many whole chunks as fit into
+    A window holds chunk tokens plus one separator between neighbours, `window_tokens` at the most.
+    A chunk longer than that stands alone. Neighbours share as many whole chunks as fit into
     `overlap_tokens`. A row comes from the window where its chunk lies furthest from a cut, in
-    tokens; ties go to the earlier window; the document's own ends are no cuts.
+    tokens. Ties go to the earlier window. The document's own ends are no cuts.
     """
     # starts[i] is where chunk i begins when the whole document is laid out with its separators
     starts = [0, *accumulate(count + separator_tokens for count in counts)]
@@ -151,9 +152,9 @@ def plan_windows(number: int, chunks: Sequence[TokenizedChunk], layout: Layout) 
 
     Every chunk is kept by exactly one window that gives its contextual row. Where independent rows
     are needed too, to be mixed in or for neighbours, it is also kept by one independent window. A
-    window with a single chunk shows no sibling: it is independent, and does for both. A chunk beyond
-    the model's limit raises `DocumentTooLongError`, or becomes pieces
-    whose shares add up to 1.
+    window with a single chunk shows no sibling: it is independent, and serves as both. A chunk
+    beyond the model's limit raises `DocumentTooLongError`, or becomes pieces whose shares add up
+    to 1.
     """
     weight = layout.context_weight
     found = spans(
@@ -187,8 +188,8 @@ def _independent(number: int, index: int, chunk: TokenizedChunk, layout: Layout)
         pieces = _pieces(chunk.ids, layout.max_tokens)
     else:
         raise DocumentTooLongError(
-            f"has {chunk.count} tokens and the model reads {layout.max_tokens}. Hint: split the chunk, "
-            'or set long_chunks="pool" to average over its parts.',
+            f"has {chunk.count} tokens and the model reads {layout.max_tokens}. Hint: split the "
+            'chunk, or set long_chunks="pool" to average over its parts.',
             tokens=chunk.count,
             limit=layout.max_tokens,
             document=number,

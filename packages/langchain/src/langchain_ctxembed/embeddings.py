@@ -54,7 +54,8 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
     def fingerprint(self) -> str:
         """Hash of everything that changes a vector; loads no weights.
 
-        Once the embedder is opened, that of the weights in use, whatever has become of their files.
+        Once the embedder is opened, this is the fingerprint of the weights in use, even if their
+        files have changed since.
         """
         return self._embedder.fingerprint(self.settings, self._key())
 

@@ -40,7 +40,7 @@ def context_key(document: Document) -> str:
         plain = json.dumps(document.metadata, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise InputError(
-            "a chunk's metadata can't be written as JSON, and so gives no stable key. Hint: leave "
+            "a chunk's metadata cannot be written as JSON, and so gives no stable key. Hint: leave "
             "strings, numbers, booleans, None, and lists and dicts of these.",
             key=document.id,
         ) from error

@@ -61,7 +61,7 @@ class PrecomputedVectors:
             if self._over:
                 raise ConfigurationError(
                     "a write to a store is over, and something that it left running embeds texts. "
-                    "Hint: this store can't be wrapped, take another."
+                    "Hint: this store cannot be wrapped, take another."
                 )
             taken = self._total - self.left
             due = self._next[taken : taken + len(texts)]
@@ -71,17 +71,17 @@ class PrecomputedVectors:
             if self._probes and not taken and self._is_probe(texts):
                 return None
         raise ConfigurationError(
-            f"after {taken} of {self._total} texts the store asked for another than the next: "
-            "it drops, changes or reorders texts. Hint: this store can't be wrapped, take another."
+            f"after {taken} of {self._total} texts the store asked for one that is not the next: "
+            "it drops, changes or reorders texts. Hint: this store cannot be wrapped, take another."
         )
 
     def leftover(self, *, deleted: bool) -> ConfigurationError:
         """Return the error for a write that ended before all rows were taken."""
-        rows = "were deleted again" if deleted else "couldn't be deleted: do it by hand"
+        rows = "were deleted again" if deleted else "could not be deleted: delete them by hand"
         return ConfigurationError(
             f"the store asked for {self._total - self.left} of {self._total} vectors: it drops "
             f"texts, or embeds in threads of its own. The rows that it wrote {rows}. "
-            "Hint: this store can't be wrapped, take another."
+            "Hint: this store cannot be wrapped, take another."
         )
 
     def _is_probe(self, texts: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """`ContextRegistry`: the texts of the siblings of every context that was split in this process.
 
 `index()` hands a store any slices of a document. The splitter has seen the whole document, and
-leaves its chunks here. Who may do without an entry is decided in `siblings`.
+leaves its chunks here. Which chunks need no entry is decided in `siblings`.
 """
 
 import sys

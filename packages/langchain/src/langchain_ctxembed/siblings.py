@@ -162,7 +162,7 @@ def _whole(
         )
     if len(siblings) != size or any(siblings[index] != text for index, text in texts.items()):
         raise InputError(
-            "it isn't what its document was split into. Hint: after changing chunks, give "
+            "it is not what its document was split into. Hint: after changing chunks, give "
             "stamp_context all chunks of the document.",
             document=first,
             key=source_name(chunks[first]),

@@ -93,7 +93,7 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             hash(key)
         except TypeError:
             raise InputError(
-                f"what it is to be joined by is a {type(key).__name__}. Hint: text or a number.",
+                f"the value of context_by is a {type(key).__name__}. Hint: text or a number.",
                 document=number,
             ) from None
         return key

@@ -29,7 +29,7 @@ def main() -> None:
         sys.exit(STOPPED)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:  # noqa: BLE001 - whatever it is, 1 would say that the rest was written
+    except Exception:  # noqa: BLE001 - exit code 1 would say that the rest was written
         traceback.print_exc()
         print("error: this is a mistake in ctxembed, please report it", file=sys.stderr)
         sys.exit(STOPPED)

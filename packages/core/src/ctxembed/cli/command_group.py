@@ -12,7 +12,7 @@ from ctxembed.cli.error_reports import exit_code
 class Group(TyperGroup):
     """Runs a command, and turns what it raises into a line on standard error and an exit code."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - versions of Typer differ
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer varies
         """Take `--debug` as if it stood before the command, wherever it stands before `--`."""
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:
@@ -20,7 +20,7 @@ class Group(TyperGroup):
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
-    def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - versions of Typer differ
+    def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - Typer varies
         """Run the command; errors that are not ours pass unchanged."""
         try:
             result: object = super().invoke(ctx)

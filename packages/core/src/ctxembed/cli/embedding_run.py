@@ -42,8 +42,8 @@ def embed_lines(
 ) -> Summary:
     """Embed the documents on lines of JSON and write them in order, holding a bounded number.
 
-    A line that cannot be embedded is given to `skip`. `written` is called
-    after each document, with what is done so far and the bytes of input read.
+    A line that cannot be embedded is given to `skip`. `written` is called after each document,
+    with what is done so far and the bytes of input read.
 
     Raises:
         InputError: there is no `skip`, and a line is bad; the message names `source` and the line.

@@ -83,7 +83,7 @@ def _line(error: BaseException) -> str | None:
 
 
 def _discard_stdout() -> None:
-    """Point standard output at nothing, so that Python's last flush is quiet too."""
+    """Point standard output at the null device, so that Python's last flush is quiet too."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

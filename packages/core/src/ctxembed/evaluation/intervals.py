@@ -63,7 +63,7 @@ def _draw(sums: NDArray[Any], counts: NDArray[Any], seed: int) -> NDArray[Any]:
     step = max(1, _CELLS_AT_ONCE // size)
     drawn = []
     for start in range(0, DRAWS, step):
-        # how often each document is drawn, when as many as there are are drawn with putting back
+        # how often each document is drawn: as many draws as documents, with replacement
         times = random.multinomial(size, np.full(size, 1 / size), min(step, DRAWS - start))
         drawn.append((times @ sums) / (times @ counts)[:, None])
     return np.concatenate(drawn)

@@ -6,7 +6,7 @@ from ctxembed.evaluation.intervals import Direction
 from ctxembed.evaluation.result import Figures
 
 FEW_DOCUMENTS = 5
-"""Below so many, drawing documents anew says nothing of documents that aren't there."""
+"""Below so many, drawing documents anew says nothing of documents that are not there."""
 
 Story = dict[Direction, str]
 

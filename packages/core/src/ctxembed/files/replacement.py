@@ -71,10 +71,11 @@ def check_replaceable(path: Path) -> int | None:
 
 
 def _create(path: Path, mode: int | None) -> BinaryIO:
-    """Open a new file that at no time more people can read than the old one."""
+    """Open a new file. At no time can more people read it than the old one."""
     if mode is None or sys.platform == "win32":
         return path.open("xb")
-    file = open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115 - pathlib takes no opener
+    # pathlib takes no opener
+    file = open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
     with suppress(PermissionError):  # some file systems have no permissions
         os.fchmod(file.fileno(), mode)  # what the umask took
     return file

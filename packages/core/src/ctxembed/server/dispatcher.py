@@ -112,7 +112,7 @@ class Dispatcher:
             return
         try:
             rows = self._embed(alive)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its requests get it and others go on
+        except Exception as error:  # noqa: BLE001 - it goes to its own requests
             requests = by_job(alive)
             parts = halves(requests, error)
             for part in parts:

@@ -48,7 +48,7 @@ class BackendContract:
         assert backend.forms
 
     def test_counts_tokens(self, backend: Backend) -> None:
-        """Every chunk comes back tokenised, in order; ids, where there are any, as many as tokens."""
+        """Every chunk comes back tokenised, in order, with one id per token where there are ids."""
         chunks = [chunk for document in DOCUMENTS for chunk in document]
         tokenized = backend.tokenize(chunks)
 

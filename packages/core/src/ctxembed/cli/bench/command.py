@@ -51,8 +51,9 @@ def bench(
         typer.Option(
             rich_help_panel="Model",
             metavar="<choice>",
-            help="Arithmetic to measure; may be given several times. Without it float32 and bfloat16 "
-            f"through torch, and through ONNX the graph's own. Choices: {', '.join(_TYPES)}.",
+            help="Arithmetic to measure; may be given several times. Without it float32 and "
+            "bfloat16 through torch, and through ONNX the graph's own. "
+            f"Choices: {', '.join(_TYPES)}.",
         ),
     ] = None,
     agreement: Annotated[
@@ -62,15 +63,16 @@ def bench(
         float,
         typer.Option(
             min=1.0,
-            help="Time for each dtype. As many documents as fit into it are embedded, at least one.",
+            help="Time for each dtype. As many documents as fit into it are embedded, "
+            "at least one.",
         ),
     ] = 20.0,
     chunk_tokens: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="The most tokens per chunk, where a document is text; without it 256, or a quarter "
-            "of a shorter window, as for `ctxembed embed`.",
+            help="The most tokens per chunk, where a document is text; without it 256, or a "
+            "quarter of a shorter window, as for `ctxembed embed`.",
         ),
     ] = None,
     as_json: Annotated[

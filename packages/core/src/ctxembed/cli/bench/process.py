@@ -119,7 +119,8 @@ def listen(command: Sequence[str], text: str, watch: Watch, *, folder: Path | No
         command, cwd=folder, stdin=PIPE, stdout=PIPE, text=True, encoding="utf-8"
     ) as process:
         try:
-            with suppress(BrokenPipeError), cast(TextIO, process.stdin) as stdin:  # its code tells
+            # of a process that has ended, the exit code tells why
+            with suppress(BrokenPipeError), cast(TextIO, process.stdin) as stdin:
                 stdin.write(text)
             for line in cast(TextIO, process.stdout):
                 watch(json.loads(line) | {"at": perf_counter() - start})

@@ -125,7 +125,7 @@ class Result:
             )
         found += [
             f"{each.name} is slower and was measured on {each.documents:,} of these "
-            f"{first.documents:,}; what agrees is counted over those."
+            f"{first.documents:,}; the agreement is counted over those."
             for each in others
             if each.documents < first.documents
         ]

@@ -137,7 +137,7 @@ class ContextualNodeParser(NodeParser):
         state = NodeParser.__getstate__(self.model_copy())
         if "inner" not in state["__dict__"]:
             raise ConfigurationError(
-                f"inner ({type(self.inner).__name__}) can't be pickled, and worker processes "
+                f"inner ({type(self.inner).__name__}) cannot be pickled, and worker processes "
                 "need it. Hint: define it at the top level of a module."
             )
         return state

@@ -1,7 +1,7 @@
 """Which nodes are siblings, and in which order: `group_siblings`, `check_complete`.
 
 Siblings are the nodes of one source document at one level of its hierarchy. The stamp in their
-metadata (`metadata.stamp`) is believed before their relationships and offsets.
+metadata (`node_metadata.stamp`) is believed before their relationships and offsets.
 """
 
 from collections.abc import Mapping, Sequence

@@ -76,8 +76,8 @@ class ContextualDocumentWriter:
             The meta field that names the source of a chunk. Take one that stays when the source
             changes: a path, or the `source_id` of documents with ids of their own.
         :param order_key:
-            The meta field that counts the chunks of a source from 0. `None` goes without that
-            check.
+            The meta field that counts the chunks of a source from 0. With `None` there is no
+            such check.
         :param missing_group:
             A document without a source is written by its id (`"single"`) or is an `"error"`.
         :param partial:

@@ -25,8 +25,9 @@ Init = TypeVar("Init", bound=Callable[..., None])
 def shows_settings(init: Init) -> Init:
     """Let a constructor that takes settings as keywords show each of them.
 
-    Its signature, which Haystack reads too, gets a parameter for every setting, and its docstring what
-    the setting does. Vectors have length 1 by default, because stores rank by dot product or L2 too.
+    Its signature, which Haystack reads too, gets a parameter for every setting, and its docstring
+    what the setting does. Vectors have length 1 by default, because stores rank by dot product or
+    L2 too.
     """
     signature = inspect.signature(init)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -71,8 +72,8 @@ class EmbedderBase:
         self.settings = Settings(model=model, device=name, **(normal | settings))
         if self.settings.encoding == "ubinary":
             raise ConfigurationError(
-                'encoding="ubinary" packs eight dimensions into a byte, and Haystack stores floats. '
-                'Hint: encoding="binary" with normalize=False.'
+                'encoding="ubinary" packs eight dimensions into a byte, and Haystack stores '
+                'floats. Hint: encoding="binary" with normalize=False.'
             )
         self._embedder = LazyEmbedder()
 

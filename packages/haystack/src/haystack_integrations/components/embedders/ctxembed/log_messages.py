@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 _MUCH_ALIKE = 0.7
-"""Of 1: `filepath` and `file_path` have 0.94, `file_type` and `file_path` 0.67."""
+"""Likeness of two names, from 0 to 1: `filepath` and `file_path` have 0.94, `file_type` and
+`file_path` have 0.67."""
 
 
 def report_grouping(
