@@ -24,8 +24,8 @@ from ctxembed.evaluation.dataset import Dataset, load_data
 from ctxembed.evaluation.intervals import Estimate, estimate
 from ctxembed.evaluation.methods import with_neighbours
 from ctxembed.evaluation.metrics import METRICS, score
-from ctxembed.evaluation.ranking import nearest
 from ctxembed.models import UNTRAINED_WEIGHT
+from ctxembed.search import nearest
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.md"
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -100,7 +100,10 @@ def case(name: str, model: str, data: Dataset, size: int, folder: Path) -> Case:
             )
             for one, two in zip(contextual, alone, strict=True)
         ]
-    scores = {way: score(nearest(questions, rows), corpus.relevant) for way, rows in ways.items()}
+    scores = {
+        way: score(nearest(questions, rows, 10).indexes, corpus.relevant)
+        for way, rows in ways.items()
+    }
     print(
         name,
         data.name,
