@@ -10,6 +10,7 @@ import pytest
 
 from ctxembed.backends.sharing import ModelQueue, share
 from ctxembed.errors import BackendError
+from ctxembed.forks import ForkLock
 
 
 class Weights:
@@ -99,20 +100,28 @@ def test_the_child_of_a_fork_gets_threads_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 
-def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after():
+def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after(monkeypatch):
+    """The first load goes on until all four have come to the lock."""
     loads = []
-    everyone = threading.Barrier(4)
+    everyone_asked = threading.Event()
+    asked = []
+    enter = ForkLock.__enter__
+
+    def enter_and_tell(lock):
+        asked.append(threading.current_thread().name)
+        if sum("asks" in name for name in asked) == 4:
+            everyone_asked.set()
+        return enter(lock)
+
+    monkeypatch.setattr(ForkLock, "__enter__", enter_and_tell)
 
     def load():
         loads.append(1)
+        assert everyone_asked.wait(30)
         return Weights()
 
-    def ask(_):
-        everyone.wait(30)
-        return share("key", load)
-
-    with ThreadPoolExecutor(4) as pool:
-        held = list(pool.map(ask, range(4)))
+    with ThreadPoolExecutor(4, "asks") as pool:
+        held = list(pool.map(lambda _: share("key", load), range(4)))
     assert len({id(weights) for weights in held}) == len(loads) == 1
     other = share("other", load)
     assert other is not held[0]
