@@ -100,20 +100,35 @@ def test_the_child_of_a_fork_gets_threads_of_its_own():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 
-def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after():
-    loads = []
-    everyone = threading.Barrier(4)
+class TellingLock:
+    """A lock that tells when so many threads have come to it."""
+
+    def __init__(self, count):
+        self.everyone_asked = threading.Event()
+        self._asked = iter(range(count - 1))
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        if next(self._asked, None) is None:
+            self.everyone_asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def test_the_same_key_shares_while_someone_holds_it_and_loads_anew_after(monkeypatch):
+    """The first load goes on until all four have come to the lock."""
+    loads, lock = [], TellingLock(4)
+    monkeypatch.setattr("ctxembed.backends.weight_cache._LOCK", lock)
 
     def load():
         loads.append(1)
+        assert lock.everyone_asked.wait(30)
         return Weights()
 
-    def ask(_):
-        everyone.wait(30)
-        return get_or_load("key", load)
-
     with ThreadPoolExecutor(4) as pool:
-        held = list(pool.map(ask, range(4)))
+        held = list(pool.map(lambda _: get_or_load("key", load), range(4)))
     assert len({id(weights) for weights in held}) == len(loads) == 1
     other = get_or_load("other", load)
     assert other is not held[0]
