@@ -40,9 +40,9 @@ class TokenSession:
 
     `gpu` is the CUDA device that it runs on, None for the CPU: also where a GPU was asked for and
     CUDA doesn't start. `takes_padding` is False where a window's states depend on its company, so
-    that each window goes through alone: in a dynamically quantised graph, whose scale of
-    activations comes from everything in a call, in one without a mask, and in one that looks past
-    its mask. That is tried on the windows of `probe`.
+    that each window goes through alone: in a dynamically quantised graph, whose scale of activations
+    comes from everything in a call, in one without a mask, and in one that looks past its mask. That
+    is tried on the windows of `probe`.
 
     Raises:
         ModelLoadError: the graph can't be loaded, isn't an encoder's, or fails on the probe.
@@ -66,11 +66,11 @@ class TokenSession:
         _SESSIONS.add(self)
 
     def states(self, windows: Sequence[array[int]]) -> list[Floats]:
-        """Return float32 states of each window's tokens, one (tokens, width) array per window.
+        """Return float32 states of each window's tokens, one (tokens, width) array a window.
 
         Raises:
             BackendError: the runtime failed.
-            ResponseError: there is not one state per token.
+            ResponseError: the states are not one a token.
         """
         if self.takes_padding:
             return self._run(windows)

@@ -25,7 +25,7 @@ from ctxembed.backends.torch.linear import (
     make_linear,
 )
 from ctxembed.backends.torch.qwen3_config import Qwen3Config
-from ctxembed.backends.torch.rotary import apply_rotary, pair_dimensions, rotary_angles
+from ctxembed.backends.torch.rotary import apply_rotary, pair_dimensions, rotations
 from ctxembed.backends.torch.weights import Weights
 
 _IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -36,8 +36,8 @@ class Layer:
     """One layer: its matrix products and the weights of its norms.
 
     `qkv_proj` makes queries, keys and values of rows, in this order; `qk_norm` has shape
-    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of
-    the feed-forward block.
+    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of the
+    feed-forward block.
     """
 
     input_norm: Tensor
@@ -88,7 +88,7 @@ class Qwen3:
         borders = borders_of(lengths, self.device)
         ids = on_device(np.concatenate(windows), self.device)
         states = functional.embedding(ids, self.embedding).float()
-        rotation = rotary_angles(lengths, config.head_dim, config.rope_theta, self.device)
+        rotation = rotations(lengths, config.head_dim, config.rope_theta, self.device)
         heads, kv_heads = config.num_heads, config.num_kv_heads
         shapes = ((len(ids), count, config.head_dim) for count in (heads, kv_heads, kv_heads))
         queries, keys, values = (states.new_empty(shape, dtype=self.dtype) for shape in shapes)
@@ -129,7 +129,7 @@ def _project_qkv(
 
 
 def _output_and_feed_forward(layer: Layer, states: Tensor, attended: Tensor, model: Qwen3) -> None:
-    """Add to the states, in place, the outputs of attention and of the feed-forward block."""
+    """Add to the states, in place, the output of attention and then that of the feed-forward block."""
     states += layer.o_proj(attended)
     rows = _rms_norm(states, layer.post_attention_norm, model.config.rms_norm_eps).to(model.dtype)
     states += layer.down_proj(layer.gate_up_proj(rows))

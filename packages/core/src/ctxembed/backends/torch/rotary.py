@@ -1,7 +1,7 @@
 """Rotary positions as complex numbers: one multiplication rotates all heads of all tokens.
 
-A head's numbers stand in pairs (i, i + head_dim/2) in the checkpoint. `pair_dimensions` brings each
-pair together, in the query and key weights alike. Scores are sums over pairs, in any order.
+A head's numbers stand in pairs (i, i + head_dim/2) in the checkpoint. `pair_dimensions` brings each pair
+together, in the query and key weights alike; scores are sums over pairs, in whatever order.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,8 @@ import torch
 from torch import Tensor
 
 
-def rotary_angles(
-    lengths: Sequence[int], head_dim: int, theta: float, device: torch.device
-) -> Tensor:
-    """Return e to the i times each token's rotary angles, shape (tokens, 1, head_dim / 2).
-
-    Positions restart with each window.
-    """
+def rotations(lengths: Sequence[int], head_dim: int, theta: float, device: torch.device) -> Tensor:
+    """Return each token's rotation, (tokens, 1, head_dim / 2); positions restart with each window."""
     longest = max(lengths)
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
     angles = torch.outer(torch.arange(longest, device=device).float(), 1.0 / theta**exponents)
