@@ -66,7 +66,7 @@ class TokenSession:
         _SESSIONS.add(self)
 
     def states(self, windows: Sequence[array[int]]) -> list[Floats]:
-        """Return float32 states of each window's tokens, one (tokens, width) array a window.
+        """Return float32 states of all tokens: one (tokens, hidden size) array per window.
 
         Raises:
             BackendError: the runtime failed.

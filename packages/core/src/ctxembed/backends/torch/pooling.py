@@ -16,7 +16,7 @@ from ctxembed.encoding import Form
 
 
 def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
-    """Return the float32 mean of the states of each span, shape (spans, width)."""
+    """Return the float32 mean of the states of each span, shape (spans, hidden size)."""
     sizes = [stop - start for start, stop in spans]
     tokens = on_device(np.concatenate([np.arange(*span) for span in spans]), states.device)
     firsts = on_device(np.cumsum([0, *sizes[:-1]]), states.device)

@@ -29,7 +29,7 @@ from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 _UNUSED = "pooler"
-_WIDTHS_A_TOKEN, _USUAL_WIDTH = 24, 1024
+_STATES_PER_TOKEN, _USUAL_HIDDEN_SIZE = 24, 1024
 
 
 class FastLinear(nn.Module):
@@ -58,18 +58,18 @@ class Encoder:
 
     @property
     def token_bytes(self) -> int:
-        """About what a token takes while it goes through, in bytes; a guess from the width."""
-        width = getattr(self.model.config, "hidden_size", _USUAL_WIDTH)
-        return _WIDTHS_A_TOKEN * 4 * int(width)
+        """About what a token takes while it goes through, in bytes; a guess from the hidden size."""
+        hidden_size = getattr(self.model.config, "hidden_size", _USUAL_HIDDEN_SIZE)
+        return _STATES_PER_TOKEN * 4 * int(hidden_size)
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        """Return the last hidden states of all tokens in order, float32 (tokens, hidden size)."""
         if self.padded:
             return self._run(windows)
         return torch.cat([self._run([window]) for window in windows])
 
     def states_apart(self, windows: Sequence[Sequence[int]]) -> list[Floats]:
-        """Return the last hidden states of each window, float32 (tokens, width)."""
+        """Return the last hidden states of each window, float32 (tokens, hidden size)."""
         apart = self.states(windows).split([len(window) for window in windows])
         return [states.numpy() for states in apart]
 
