@@ -112,7 +112,8 @@ def check_pooling(directory: Path, pooling: Pooling) -> None:
     """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
 
     Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Any
-    part but the model, its pooling and its norm is refused in any case: nothing here would apply it.
+    part but the model, its pooling and its norm is refused in any case: nothing here would apply
+    it.
 
     Raises:
         ConfigurationError: gives the reason and the way round it.

@@ -35,7 +35,7 @@ class OnnxBackend:
         return self._open().tokenizer.tokenize(chunks)
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return one (chunks, dimensions) array a window, once the model is free."""
+        """Return one (chunks, dimensions) array per window, once the model is free."""
         loaded = self._open()
         return loaded.queue.run(_rows, loaded, batch, self.spec.dimensions)
 

@@ -111,8 +111,8 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> T
 def _needs_own_heads(queries: Tensor) -> bool:
     """Tell whether keys are to be repeated for all heads of a group.
 
-    Of the kernels for a GPU only those for 16-bit numbers know groups. For others PyTorch would take
-    one that keeps a matrix of tokens by tokens.
+    Of the kernels for a GPU only those for 16-bit numbers know groups. For others PyTorch would
+    take one that keeps a matrix of tokens by tokens.
     """
     return queries.device.type == "cuda" and queries.dtype == torch.float32
 

@@ -1,4 +1,4 @@
-"""From token states to rows: one mean a chunk for the whole batch, and codes, on the device.
+"""From token states to rows: one mean per chunk for the whole batch, and codes, on the device.
 
 Codes are those of `ctxembed.encoding`, which is the definition; the tests hold the two together.
 """

@@ -36,8 +36,8 @@ class Layer:
     """One layer: its matrix products and the weights of its norms.
 
     `qkv_proj` makes queries, keys and values of rows, in this order; `qk_norm` has shape
-    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of the
-    feed-forward block.
+    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of
+    the feed-forward block.
     """
 
     input_norm: Tensor
@@ -127,7 +127,7 @@ def _project_qkv(
 
 
 def _output_and_feed_forward(layer: Layer, states: Tensor, attended: Tensor, model: Qwen3) -> None:
-    """Add to the states, in place, the output of attention and then that of the feed-forward block."""
+    """Add to the states, in place, the output of attention, then that of the feed-forward block."""
     states += layer.o_proj(attended)
     rows = _rms_norm(states, layer.post_attention_norm, model.config.rms_norm_eps).to(model.dtype)
     states += layer.down_proj(layer.gate_up_proj(rows))

@@ -58,7 +58,7 @@ class Encoder:
 
     @property
     def token_bytes(self) -> int:
-        """About what a token takes while it goes through, in bytes; a guess from the hidden size."""
+        """About what a token takes on its way through, in bytes, guessed from the hidden size."""
         hidden_size = getattr(self.model.config, "hidden_size", _USUAL_HIDDEN_SIZE)
         return _STATES_PER_TOKEN * 4 * int(hidden_size)
 
@@ -119,8 +119,10 @@ def load_encoder(
         ) from error
     missing = sorted(name for name in report["missing_keys"] if _UNUSED not in name)
     if missing:
-        message = f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all."
-        raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.")
+        raise ModelLoadError(
+            f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all. "
+            "Hint: fetch the checkpoint again."
+        )
     model.eval().requires_grad_(requires_grad=False)
     probe = probe_windows(tokenizer, most)
     with _trial(directory):
@@ -155,9 +157,9 @@ def _trial(directory: Path) -> Iterator[None]:
             yield
     except Exception as error:  # whatever a model's class finds wrong with its inputs
         raise ModelLoadError(
-            f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json and "
-            "the tokenizer may not go with the weights, this type of model may need more than text, "
-            'or run in dtype="float32" only.'
+            f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json "
+            "and the tokenizer may not go with the weights, this type of model may need more than "
+            'text, or run in dtype="float32" only.'
         ) from error
 
 
