@@ -10,7 +10,7 @@ from onednn import ONEDNN_DTYPES, needs_onednn
 from ctxembed import Embedder
 from ctxembed.backends import weight_cache
 from ctxembed.backends.torch import attention, linear
-from ctxembed.backends.torch.linear import choose, make_gate_up, make_linear, product
+from ctxembed.backends.torch.linear import choose, make_gate_up, make_linear, matmul
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def no_onednn(monkeypatch: pytest.MonkeyPatch, fresh_choice):
     def gone(*args):
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute")
 
-    monkeypatch.setattr(linear, "product", gone)
+    monkeypatch.setattr(linear, "matmul", gone)
     monkeypatch.setattr(linear, "reorder", gone)
 
 
@@ -69,10 +69,10 @@ def test_an_entry_point_that_changed_is_not_used(
     def changed(rows, weight, bias=None):
         if wrong == "error":
             raise RuntimeError("expected 7 arguments")
-        found = product(rows, weight, bias)
+        found = matmul(rows, weight, bias)
         return found[:, 1:] if wrong == "shape" else found + 0.01 * found.abs().max()
 
-    monkeypatch.setattr(linear, "product", changed)
+    monkeypatch.setattr(linear, "matmul", changed)
 
     assert choose("cpu", torch.float32) == "torch"
 
@@ -99,7 +99,7 @@ def test_without_the_fast_path_the_vectors_are_the_same(
         slow.close()
         choose.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(linear, "product", product)
+            patch.setattr(linear, "matmul", matmul)
             patch.setattr(linear, "reorder", torch.ops.mkldnn._reorder_linear_weight)
             (found,) = Embedder.open(**settings).embed_documents(document)
         choose.cache_clear()
@@ -128,7 +128,7 @@ def test_both_kinds_of_gated_layer_give_the_same(dtype: torch.dtype):
 
 @needs_onednn
 def test_a_gated_layer_that_changed_is_not_used(monkeypatch: pytest.MonkeyPatch, fresh_choice):
-    monkeypatch.setattr(linear, "product_times", lambda rows, weight, other: product(rows, weight))
+    monkeypatch.setattr(linear, "matmul_times", lambda rows, weight, other: matmul(rows, weight))
 
     assert choose("cpu", torch.float32) == "torch"
 

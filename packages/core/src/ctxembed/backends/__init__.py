@@ -25,12 +25,12 @@ STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
 
 @runtime_checkable
 class Backend(Protocol):
-    """Turns a batch into one array a window, rows in chunk order.
+    """Turns a batch into one array per window, rows in chunk order.
 
-    `embed` may be called from several threads at once, `limits.concurrency` of them by one embedder.
-    Rows are float32 before the quantiser in form "pooled", int8 codes in "int8", int8 +1 and -1 in
-    "binary"; a row depends on its own window and on nothing else in the batch. What isn't finite is
-    a `ResponseError`, never a row. Only errors of `ctxembed.errors` leave a backend.
+    `embed` may be called from several threads at once, `limits.concurrency` of them by one
+    embedder. Rows are float32 before the quantiser in form "pooled", int8 codes in "int8", int8 +1
+    and -1 in "binary"; a row depends on its own window and on nothing else in the batch. What isn't
+    finite is a `ResponseError`, never a row. Only errors of `ctxembed.errors` leave a backend.
     """
 
     @property
@@ -49,7 +49,7 @@ class Backend(Protocol):
         """Return each chunk with its token count; text like a special token is ordinary text."""
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return one (chunks, dimensions) array a window, in the batch's form."""
+        """Return one (chunks, dimensions) array per window, in the batch's form."""
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""
@@ -86,15 +86,13 @@ def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "ctxembed":
             raise
-        message = (
-            f"the {name} backend needs {error.name}, which isn't installed{_INSTEAD.get(name, '')}. "
+        question = meant(settings)
+        unknown = f"{settings.model!r} is no directory and no known model.{question} Else "
+        raise MissingDependencyError(
+            f"{unknown if question else ''}the {name} backend needs {error.name}, which isn't "
+            f"installed{_INSTEAD.get(name, '')}. "
             f'Run: python -m pip install "ctxembed[{name}]"'
-        )
-        if question := meant(settings):
-            message = (
-                f"{settings.model!r} is no directory and no known model.{question} Else {message}"
-            )
-        raise MissingDependencyError(message) from error
+        ) from error
     if name == "api":
         return cast(Backend, module.load(settings, api_key))
     return cast(Backend, module.load(settings))

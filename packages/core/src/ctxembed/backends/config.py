@@ -15,7 +15,7 @@ from ctxembed.errors import ConfigurationError, ModelLoadError
 from ctxembed.models import UNTRAINED_WEIGHT, UNTRAINED_WINDOW, ModelSpec
 from ctxembed.settings import Pooling
 
-_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+_HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd")
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
 _POSITIONS_UNTOLD = 512
 # These count positions from the padding id on: 514 rows of positions are 512 tokens.
@@ -69,34 +69,34 @@ def spec_from_config(config: Mapping[str, Any], name: str, specials: int) -> Mod
     """Return the record of a checkpoint; `specials` tokens of each window are its tokenizer's own.
 
     Raises:
-        ModelLoadError: the width isn't told.
+        ModelLoadError: config.json does not give the hidden size.
     """
-    width = _number(config, _WIDTHS)
-    if width is None:
-        names = ", ".join(_WIDTHS)
+    hidden_size = _number(config, _HIDDEN_SIZES)
+    if hidden_size is None:
+        names = ", ".join(_HIDDEN_SIZES)
         raise ModelLoadError(
-            f"{name}: config.json tells no width ({names}). Hint: fetch the checkpoint again."
+            f"{name}: config.json gives no hidden size ({names}). Hint: fetch the checkpoint again."
         )
     tokens = (_number(config, _POSITIONS) or _POSITIONS_UNTOLD) - specials
     tokens -= first_position(config)
     if is_pplx(config):
-        return _pplx(config, name, width, tokens)
+        return _pplx(config, name, hidden_size, tokens)
     return ModelSpec(
         name=name,
-        dimensions=width,
+        dimensions=hidden_size,
         max_tokens=tokens,
         window_tokens=min(UNTRAINED_WINDOW, tokens),
         context_weight=UNTRAINED_WEIGHT,
     )
 
 
-def _pplx(config: Mapping[str, Any], name: str, width: int, tokens: int) -> ModelSpec:
+def _pplx(config: Mapping[str, Any], name: str, hidden_size: int, tokens: int) -> ModelSpec:
     auto = config.get("auto_map")
     model = str(auto.get("AutoModel")) if isinstance(auto, dict) else ""
     contextual = model.endswith("ContextualModel")
     return ModelSpec(
         name=name,
-        dimensions=width,
+        dimensions=hidden_size,
         max_tokens=tokens,
         contextual=contextual,
         quantizer="tanh",
@@ -112,7 +112,8 @@ def check_pooling(directory: Path, pooling: Pooling) -> None:
     """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
 
     Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Any
-    part but the model, its pooling and its norm is refused in any case: nothing here would apply it.
+    part but the model, its pooling and its norm is refused in any case: nothing here would apply
+    it.
 
     Raises:
         ConfigurationError: gives the reason and the way round it.

@@ -34,7 +34,7 @@ class ModelQueue:
         return self._submit(function, *args, **kwargs).result()
 
     async def arun(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Like `run`, without blocking the event loop; cancelled in the queue, it never starts."""
+        """Like `run`, without blocking the event loop; a call cancelled in the queue is dropped."""
         return await asyncio.wrap_future(self._submit(function, *args, **kwargs))
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ def ignores_padding(
 ) -> bool:
     """Tell whether the first window has the same mean alone as filled up to the longest.
 
-    `states` gives a (tokens, width) array a window.
+    `states` gives a (tokens, hidden size) array per window.
     """
     alone, beside = (states(each)[0].mean(axis=0) for each in (windows[:1], windows))
     with np.errstate(all="ignore"):  # no limit lets NaN pass

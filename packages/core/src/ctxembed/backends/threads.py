@@ -34,11 +34,11 @@ def allowed(
     groups: Path = _GROUPS,
     own: Path = _OWN,
 ) -> Threads:
-    """Return the threads to use: what `OMP_NUM_THREADS` says, else the cores or the quota's, rounded up.
+    """Return the threads to use: what `OMP_NUM_THREADS` says, else the fewer of cores and quota.
 
-    `usable` is the number of cores that the process may run on, without it the system's word.
-    `groups` is where control groups are mounted, `own` the file that tells which ones are this
-    process's.
+    A quota is rounded up. `usable` is the number of cores that the process may run on,
+    without it the system's word. `groups` is where control groups are mounted, `own` the file that
+    tells which ones are this process's.
     """
     if told := _told(environment):
         return Threads(told, VARIABLE)
@@ -59,13 +59,13 @@ def unread(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def _told(environment: Mapping[str, str]) -> int | None:
-    """Return the number of threads that the variable asks for, None where it holds no such number."""
+    """Return the number of threads that the variable asks for, None where it holds none."""
     told = environment.get(VARIABLE, "").partition(",")[0].strip()
     return int(told) or None if told.isdecimal() else None
 
 
 def limit_torch_threads() -> int:
-    """Let torch use no more than the threads allowed, in the thread that calls, and return how many.
+    """Limit torch to the threads allowed, in the thread that calls, and return how many it uses.
 
     Only ever lowers: a smaller number that torch chose, or that was set before, stays.
     """

@@ -56,8 +56,9 @@ class Client:
         except (OSError, ValueError, httpx.InvalidURL, ImportError) as error:
             # without the error's own words: the address of a proxy may hold a password
             raise ConfigurationError(
-                f"no client for HTTP can be set up ({type(error).__name__}). Hint: check HTTP_PROXY, "
-                "HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+                f"no client for HTTP can be set up ({type(error).__name__}). Hint: check "
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the "
+                "environment."
             ) from None
 
     async def post(self, path: str, body: bytes, most: int, *, divisible: bool = False) -> bytes:

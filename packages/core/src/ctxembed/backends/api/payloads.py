@@ -123,8 +123,8 @@ def _decoded(rows: Sequence[_Row], form: Form, dimensions: int) -> Array:
         if len(row.embedding) != size:
             raise ResponseError(
                 f"a vector of {dimensions} dimensions has {size} bytes as {WIRE_FORMATS[form]}, "
-                f"and {len(row.embedding)} came back. Hint: a server of your own may have a model of "
-                "another width; pass that as dimensions."
+                f"and {len(row.embedding)} came back. Hint: a server of your own may have a "
+                "model of another size; pass its dimensions."
             )
     joined = b"".join(row.embedding for row in rows)
     packed = np.frombuffer(joined, np.uint8).reshape(len(rows), size)

@@ -29,7 +29,8 @@ def load(settings: Settings) -> Backend:
     """Return a backend over the weights that the settings name, shared if they are loaded already.
 
     Raises:
-        ConfigurationError: no such data type or device here, or a checkpoint that isn't pooled by mean.
+        ConfigurationError: no such data type or device here, or the checkpoint isn't pooled by
+            mean.
         ModelLoadError: weights or tokenizer are absent or unusable.
     """
     embedded = settings.spec is not None and settings.spec.name == EMBEDDED_MODEL

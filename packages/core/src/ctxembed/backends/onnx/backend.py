@@ -35,7 +35,7 @@ class OnnxBackend:
         return self._open().tokenizer.tokenize(chunks)
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return one (chunks, dimensions) array a window, once the model is free."""
+        """Return one (chunks, dimensions) array per window, once the model is free."""
         loaded = self._open()
         return loaded.queue.run(_rows, loaded, batch, self.spec.dimensions)
 
@@ -54,20 +54,22 @@ class OnnxBackend:
         return self._loaded
 
 
-def _rows(loaded: Loaded, batch: Batch, width: int) -> list[Array]:
+def _rows(loaded: Loaded, batch: Batch, dimensions: int) -> list[Array]:
     """Return each window's rows; runs in the model's own thread."""
     laid_out = [window_ids(window, batch.prefix, loaded.tokenizer) for window in batch.windows]
     states = loaded.session.states([ids for ids, _ in laid_out])
     return [
-        _in_form(_means(window, spans, width), batch.form)
+        _in_form(_means(window, spans, dimensions), batch.form)
         for window, (_, spans) in zip(states, laid_out, strict=True)
     ]
 
 
-def _means(states: Floats, spans: Sequence[Span], width: int) -> Floats:
-    """Return the mean of the states of each span, shape (spans, width)."""
-    if states.shape[1] != width:
-        raise ResponseError(f"states should have {width} dimensions and have {states.shape[1]}.")
+def _means(states: Floats, spans: Sequence[Span], dimensions: int) -> Floats:
+    """Return the mean of the states of each span, shape (spans, dimensions)."""
+    if states.shape[1] != dimensions:
+        raise ResponseError(
+            f"states should have {dimensions} dimensions and have {states.shape[1]}."
+        )
     with np.errstate(all="ignore"):  # what isn't finite is looked for below
         means = np.stack([states[start:stop].sum(axis=0) for start, stop in spans])
         means /= np.array([[max(1, stop - start)] for start, stop in spans], np.float32)

@@ -40,9 +40,9 @@ class TokenSession:
 
     `gpu` is the CUDA device that it runs on, None for the CPU: also where a GPU was asked for and
     CUDA doesn't start. `takes_padding` is False where a window's states depend on its company, so
-    that each window goes through alone: in a dynamically quantised graph, whose scale of activations
-    comes from everything in a call, in one without a mask, and in one that looks past its mask. That
-    is tried on the windows of `probe`.
+    that each window goes through alone: in a dynamically quantised graph, whose scale of
+    activations comes from everything in a call, in one without a mask, and in one that looks past
+    its mask. That is tried on the windows of `probe`.
 
     Raises:
         ModelLoadError: the graph can't be loaded, isn't an encoder's, or fails on the probe.
@@ -66,11 +66,11 @@ class TokenSession:
         _SESSIONS.add(self)
 
     def states(self, windows: Sequence[array[int]]) -> list[Floats]:
-        """Return float32 states of each window's tokens, one (tokens, width) array a window.
+        """Return float32 states of all tokens: one (tokens, hidden size) array per window.
 
         Raises:
             BackendError: the runtime failed.
-            ResponseError: the states are not one a token.
+            ResponseError: the states are not one per token.
         """
         if self.takes_padding:
             return self._run(windows)
@@ -89,7 +89,7 @@ class TokenSession:
             ) from error
         try:
             return ignores_padding(self._run, probe)
-        except (BackendError, ResponseError):  # exported for one window a call
+        except (BackendError, ResponseError):  # exported for one window per call
             return False
 
     def _run(self, windows: Sequence[array[int]]) -> list[Floats]:
@@ -165,7 +165,7 @@ def _declared_inputs(session: Any, graph: Path) -> dict[str, Any]:  # noqa: ANN4
 
 
 def _states_output(session: Any, graph: Path) -> str:  # noqa: ANN401
-    """Return the name of the output that has a state a token."""
+    """Return the name of the output that has one state per token."""
     outputs: dict[str, int] = {each.name: len(each.shape) for each in session.get_outputs()}
     with_states = [name for name, axes in outputs.items() if axes == _STATES_AXES]
     if _OUTPUT in outputs:

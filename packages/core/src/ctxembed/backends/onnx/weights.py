@@ -65,9 +65,9 @@ def find_graph(directory: Path) -> Path:
             f"{directory} has several ONNX files ({names}) and none of the usual name. "
             "Hint: put the one that you want, with its data file, into a directory as model.onnx."
         )
-    message = (
+    others = weight_files(directory, "safetensors")
+    instead = '; this directory has safetensors: backend="torch" reads them' if others else ""
+    raise ModelLoadError(
         f"{directory} has no ONNX weights. Hint: they belong into onnx/model.onnx or model.onnx"
+        f"{instead}."
     )
-    if weight_files(directory, "safetensors"):
-        message += '; this directory has safetensors: backend="torch" reads them'
-    raise ModelLoadError(f"{message}.")

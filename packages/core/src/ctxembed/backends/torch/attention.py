@@ -1,8 +1,8 @@
 """Attention inside each window of a packed sequence, at a memory that grows with its length only.
 
-Queries come as `(tokens, heads, size)`, already scaled; keys and values as `(tokens, kv_heads,
-size)`. There is no mask: a window sees all of itself and nothing else. What comes back has a row of
-`heads * size` numbers a token, and may lie where the queries were.
+Queries come as `(tokens, heads, head_dim)`, already scaled; keys and values as `(tokens, kv_heads,
+head_dim)`. There is no mask: a window sees all of itself and nothing else. What comes back has one
+row of `heads * head_dim` numbers per token, and may lie where the queries were.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ctxembed.backends.torch.device import on_device
-from ctxembed.backends.torch.linear import Kind, product
+from ctxembed.backends.torch.linear import Kind, matmul
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,13 @@ def borders_of(lengths: Sequence[int], device: torch.device) -> Borders:
     return Borders(tuple(slice(*pair) for pair in pairwise(ends)), offsets, max(lengths))
 
 
-def choose_attention(kind: Kind, dtype: torch.dtype, device: torch.device, size: int) -> Attention:
+def choose_attention(
+    kind: Kind, dtype: torch.dtype, device: torch.device, head_dim: int
+) -> Attention:
     """Return the fastest attention that works: `kind` multiplies float matrices on this device."""
     if kind == "onednn":
         return _in_tiles
-    if device.type == "cuda" and dtype == torch.bfloat16 and _packed_works(device, size):
+    if device.type == "cuda" and dtype == torch.bfloat16 and _packed_works(device, head_dim):
         return _packed
     return _fused
 
@@ -69,11 +71,11 @@ def _packed(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> 
     return cast(Tensor, found).flatten(1)
 
 
-def _packed_works(device: torch.device, size: int) -> bool:
+def _packed_works(device: torch.device, head_dim: int) -> bool:
     """Tell whether this PyTorch and this GPU have the kernel, and it gives what it should."""
     random = torch.Generator().manual_seed(0)
-    drawn = torch.randn(3, sum(_PROBE_LENGTHS), 2, size, generator=random)
-    queries, keys, values = drawn.to(device, torch.bfloat16).div_(size**0.25)
+    drawn = torch.randn(3, sum(_PROBE_LENGTHS), 2, head_dim, generator=random)
+    queries, keys, values = drawn.to(device, torch.bfloat16).div_(head_dim**0.25)
     keys, values = keys[:, :1], values[:, :1]
     borders = borders_of(_PROBE_LENGTHS, device)
     with torch.inference_mode():
@@ -109,8 +111,8 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -> T
 def _needs_own_heads(queries: Tensor) -> bool:
     """Tell whether keys are to be repeated for all heads of a group.
 
-    Of the kernels for a GPU only those for 16-bit numbers know groups. For others PyTorch would take
-    one that keeps a matrix of tokens by tokens.
+    Of the kernels for a GPU only those for 16-bit numbers know groups. For others PyTorch would
+    take one that keeps a matrix of tokens by tokens.
     """
     return queries.device.type == "cuda" and queries.dtype == torch.float32
 
@@ -134,17 +136,17 @@ def _in_tiles(queries: Tensor, keys: Tensor, values: Tensor, borders: Borders) -
 
 def _at_once(queries: Tensor, keys: Tensor, values: Tensor) -> None:
     """Take all heads together: fewer calls, where windows are short."""
-    rows, kv_heads, size = keys.shape
-    grouped = queries.view(rows, kv_heads, -1, size).transpose(0, 1)
-    scores = torch.bmm(grouped.reshape(kv_heads, -1, size), keys.permute(1, 2, 0).contiguous())
+    rows, kv_heads, head_dim = keys.shape
+    grouped = queries.view(rows, kv_heads, -1, head_dim).transpose(0, 1)
+    scores = torch.bmm(grouped.reshape(kv_heads, -1, head_dim), keys.permute(1, 2, 0).contiguous())
     torch.softmax(scores, -1, out=scores)
     found = torch.bmm(scores, values.transpose(0, 1).contiguous())
     grouped.copy_(found.view_as(grouped))
 
 
 def _one_head(queries: Tensor, keys: Tensor, values: Tensor) -> None:
-    """Go through the rows of `(rows, group, size)` in tiles."""
-    rows, group, size = queries.shape
+    """Go through the rows of `(rows, group, head_dim)` in tiles."""
+    rows, group, head_dim = queries.shape
     fit = _TILE_BYTES // (len(keys) * keys.element_size())
     mix, height = _by_rows, min(max(fit, _LEAST_ROWS), _MOST_ROWS)
     if fit < _SPLIT_ROWS and keys.dtype == torch.float32:  # bfloat16 gains nothing by it
@@ -152,13 +154,13 @@ def _one_head(queries: Tensor, keys: Tensor, values: Tensor) -> None:
     step = max(1, height // group)
     for start in range(0, rows, step):
         part = queries[start : start + step]
-        part.copy_(mix(part.reshape(-1, size), keys, values).view_as(part))
+        part.copy_(mix(part.reshape(-1, head_dim), keys, values).view_as(part))
 
 
 def _by_rows(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    scores = product(queries, keys)
+    scores = matmul(queries, keys)
     torch.softmax(scores, -1, out=scores)
-    return product(scores, values.t())
+    return matmul(scores, values.t())
 
 
 def _by_rows_and_keys(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -173,11 +175,11 @@ def _by_rows_and_keys(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     highest = queries.new_full((len(queries), 1), -torch.inf)
     total = queries.new_zeros((len(queries), 1))
     for key, value in zip(keys.split(_SPLIT_KEYS), values.split(_SPLIT_KEYS), strict=True):
-        scores = product(queries, key)
+        scores = matmul(queries, key)
         higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
         shrunk = (highest - higher).exp2_()
         scores.sub_(higher).exp2_()
         total.mul_(shrunk).add_(scores.sum(-1, keepdim=True))
-        mixed.mul_(shrunk).add_(product(scores, value.t()))
+        mixed.mul_(shrunk).add_(matmul(scores, value.t()))
         highest = higher
     return mixed.div_(total)

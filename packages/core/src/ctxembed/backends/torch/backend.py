@@ -49,7 +49,7 @@ class TorchBackend:
         return self._open()[0].tokenizer.tokenize(chunks)
 
     def embed(self, batch: Batch) -> list[Array]:
-        """Return one (chunks, dimensions) array a window, once a model is free."""
+        """Return one (chunks, dimensions) array per window, once a model is free."""
         laid_out = self._laid_out(batch)
         too_small: set[int] = set()
         while laid_out:
@@ -162,7 +162,7 @@ def _spans(windows: Sequence[LaidOut]) -> list[Span]:
 
 
 def _on_host(found: Found, windows: Sequence[LaidOut]) -> list[Array]:
-    """Return one array a window, once the device is done with them.
+    """Return one array per window, once the device is done with them.
 
     Raises:
         NonFiniteError: a mean isn't finite.

@@ -67,7 +67,7 @@ def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:
 
 
 def batch_tokens(device: torch.device, token_bytes: int) -> int:
-    """Return the tokens of a full batch: what a CPU's caches, or a GPU's free memory, have room for.
+    """Return the tokens of a full batch: what fits a CPU's caches, or a GPU's free memory.
 
     `token_bytes` is about what a token takes while it goes through the model.
     """

@@ -3,7 +3,7 @@
 On CPUs where PyTorch's float32 path runs at half speed (AMD), oneDNN with reordered weights runs
 at full speed. Its entry points are internal to PyTorch, so they are tried out at load: first for
 equal results, then for time. Whichever loses, the vectors are the same but for rounding. Layers of
-8-bit numbers, which are chosen by name only, are in `quantized`.
+8-bit numbers, which are chosen by name only, are in `linear_int8`.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _NOISE = 1.25
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
-def product(
+def matmul(
     rows: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -43,7 +43,7 @@ def product(
     return result
 
 
-def product_times(rows: Tensor, weight: Tensor, other: Tensor) -> Tensor:
+def matmul_times(rows: Tensor, weight: Tensor, other: Tensor) -> Tensor:
     """Return `(rows @ weight.T) * other` from oneDNN."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, other, weight, None, "mul")  # noqa: SLF001 - as above
     return result
@@ -62,14 +62,14 @@ def make_linear(weight: Tensor, bias: Tensor | None, kind: Kind) -> Linear:
     if kind == "int8":
         return make_quantized(weight, bias)
     packed = reorder(weight)
-    return lambda rows: product(rows, packed, bias)
+    return lambda rows: matmul(rows, packed, bias)
 
 
 def make_gate_up(gate: Tensor, up: Tensor, kind: Kind) -> Linear:
     """Return the layer `silu(rows @ gate.T) * (rows @ up.T)`."""
     if kind == "onednn":
         first, second = reorder(gate), reorder(up)
-        return lambda rows: product_times(rows, second, product(rows, first, None, "swish"))
+        return lambda rows: matmul_times(rows, second, matmul(rows, first, None, "swish"))
     both = make_linear(torch.cat((gate, up)), None, kind)
 
     def gate_up(rows: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def choose(device: str, dtype: torch.dtype) -> Kind:
             rival = make_linear(weight, None, "onednn")
             pairs = [
                 (ours(rows), rival(rows)),
-                (ours(rows), product(rows, weight)),
+                (ours(rows), matmul(rows, weight)),
                 *((make_gate_up(weight, weight, kind)(rows) for kind in ("torch", "onednn")),),
             ]
             same = all(_agree(one, two, _TOLERANCE[dtype]) for one, two in pairs)

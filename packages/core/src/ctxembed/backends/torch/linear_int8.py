@@ -1,4 +1,4 @@
-"""Linear layers that multiply 8-bit numbers: weights with a scale an output, rows with one each.
+"""Linear layers that multiply 8-bit numbers: one scale per output and one per row.
 
 Rows are quantised as they come, so that a row's result depends on that row alone. Everything around
 the product is float32. It is an approximation, chosen by name and never by itself.
@@ -30,7 +30,7 @@ def make_quantized(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Te
 
 
 def _quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a step a row, (rows, 1), and each number as the nearest multiple of it.
+    """Return one step per row, (rows, 1), and each number as the nearest multiple of it.
 
     A row with NaN or infinity has such a step, and so has what is made of it.
     """

@@ -1,4 +1,4 @@
-"""From token states to rows: one mean a chunk for the whole batch, and codes, on the device.
+"""From token states to rows: one mean per chunk for the whole batch, and codes, on the device.
 
 Codes are those of `ctxembed.encoding`, which is the definition; the tests hold the two together.
 """
@@ -16,7 +16,7 @@ from ctxembed.encoding import Form
 
 
 def segment_means(states: Tensor, spans: Sequence[Span]) -> Tensor:
-    """Return the float32 mean of the states of each span, shape (spans, width)."""
+    """Return the float32 mean of the states of each span, shape (spans, hidden size)."""
     sizes = [stop - start for start, stop in spans]
     tokens = on_device(np.concatenate([np.arange(*span) for span in spans]), states.device)
     firsts = on_device(np.cumsum([0, *sizes[:-1]]), states.device)

@@ -25,7 +25,7 @@ from ctxembed.backends.torch.linear import (
     make_linear,
 )
 from ctxembed.backends.torch.qwen3_config import Qwen3Config
-from ctxembed.backends.torch.rotary import apply_rotary, pair_dimensions, rotations
+from ctxembed.backends.torch.rotary import apply_rotary, pair_dimensions, rotary_cos_sin
 from ctxembed.backends.torch.weights import Weights
 
 _IGNORED = ("lm_head.weight", "rotary_emb.inv_freq")
@@ -36,8 +36,8 @@ class Layer:
     """One layer: its matrix products and the weights of its norms.
 
     `qkv_proj` makes queries, keys and values of rows, in this order; `qk_norm` has shape
-    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of the
-    feed-forward block.
+    (heads + kv_heads, head_dim), for queries and keys. `gate_up_proj` is the gated first half of
+    the feed-forward block.
     """
 
     input_norm: Tensor
@@ -82,20 +82,20 @@ class Qwen3:
         return False
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        """Return the last hidden states of all tokens in order, float32 (tokens, hidden size)."""
         config = self.config
         lengths = [len(window) for window in windows]
         borders = borders_of(lengths, self.device)
         ids = on_device(np.concatenate(windows), self.device)
         states = functional.embedding(ids, self.embedding).float()
-        rotation = rotations(lengths, config.head_dim, config.rope_theta, self.device)
+        cos_sin = rotary_cos_sin(lengths, config.head_dim, config.rope_theta, self.device)
         heads, kv_heads = config.num_heads, config.num_kv_heads
         shapes = ((len(ids), count, config.head_dim) for count in (heads, kv_heads, kv_heads))
         queries, keys, values = (states.new_empty(shape, dtype=self.dtype) for shape in shapes)
         for layer in self.layers:
             for part in _parts(states):
                 qkv = queries[part], keys[part], values[part]
-                _project_qkv(layer, states[part], rotation[part], qkv, self)
+                _project_qkv(layer, states[part], cos_sin[part], qkv, self)
             attended = self.attention(queries, keys, values, borders)
             for part in _parts(states):
                 _output_and_feed_forward(layer, states[part], attended[part], self)
@@ -111,7 +111,7 @@ def _parts(states: Tensor) -> list[slice]:
 def _project_qkv(
     layer: Layer,
     states: Tensor,
-    rotation: Tensor,
+    cos_sin: Tensor,
     qkv: tuple[Tensor, Tensor, Tensor],
     model: Qwen3,
 ) -> None:
@@ -120,16 +120,14 @@ def _project_qkv(
     rows = _rms_norm(states, layer.input_norm, epsilon).to(model.dtype)
     found = layer.qkv_proj(rows).view(len(rows), -1, model.config.head_dim)
     rotating = queries.shape[1] + keys.shape[1]
-    rotated = apply_rotary(
-        _rms_norm(found[:, :rotating].float(), layer.qk_norm, epsilon), rotation
-    )
+    rotated = apply_rotary(_rms_norm(found[:, :rotating].float(), layer.qk_norm, epsilon), cos_sin)
     queries.copy_(rotated[:, : queries.shape[1]])
     keys.copy_(rotated[:, queries.shape[1] :])
     values.copy_(found[:, rotating:])
 
 
 def _output_and_feed_forward(layer: Layer, states: Tensor, attended: Tensor, model: Qwen3) -> None:
-    """Add to the states, in place, the output of attention and then that of the feed-forward block."""
+    """Add to the states, in place, the output of attention, then that of the feed-forward block."""
     states += layer.o_proj(attended)
     rows = _rms_norm(states, layer.post_attention_norm, model.config.rms_norm_eps).to(model.dtype)
     states += layer.down_proj(layer.gate_up_proj(rows))
@@ -167,7 +165,7 @@ def load_qwen3(
         query = pair_dimensions(take(f"{attention}.q_proj"), config.head_dim)
         key = pair_dimensions(take(f"{attention}.k_proj"), config.head_dim)
         qkv = torch.cat((query, key, take(f"{attention}.v_proj")))
-        # attention's 1 / sqrt(size) rides on the norm of the queries
+        # attention's 1 / sqrt(head_dim) rides on the norm of the queries
         query_norm = pair_dimensions(norm(f"{attention}.q_norm"), config.head_dim) / math.sqrt(
             config.head_dim
         )

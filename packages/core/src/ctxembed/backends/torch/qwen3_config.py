@@ -68,10 +68,10 @@ def read_qwen3_config(config: Mapping[str, Any]) -> Qwen3Config:
     try:
         return _qwen3_config(config)
     except (TypeError, ValueError, AttributeError) as error:
-        message = (
-            "config.json has a value of the wrong kind among heads, norms or rotary positions."
-        )
-        raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.") from error
+        raise ModelLoadError(
+            "config.json has a value of the wrong kind among heads, norms or rotary positions. "
+            "Hint: fetch the checkpoint again."
+        ) from error
 
 
 def _qwen3_config(config: Mapping[str, Any]) -> Qwen3Config:
@@ -79,8 +79,10 @@ def _qwen3_config(config: Mapping[str, Any]) -> Qwen3Config:
     heads = config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads") or heads
     if heads % kv_heads:
-        message = f"num_attention_heads, {heads}, can't share num_key_value_heads, {kv_heads}."
-        raise ModelLoadError(f"config.json: {message}")
+        raise ModelLoadError(
+            f"config.json: num_attention_heads, {heads}, can't share num_key_value_heads, "
+            f"{kv_heads}."
+        )
     return Qwen3Config(
         vocab_size=config["vocab_size"],
         hidden_size=config["hidden_size"],

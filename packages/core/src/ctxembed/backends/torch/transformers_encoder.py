@@ -29,7 +29,7 @@ from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
 _UNUSED = "pooler"
-_WIDTHS_A_TOKEN, _USUAL_WIDTH = 24, 1024
+_STATES_PER_TOKEN, _USUAL_HIDDEN_SIZE = 24, 1024
 
 
 class FastLinear(nn.Module):
@@ -58,18 +58,18 @@ class Encoder:
 
     @property
     def token_bytes(self) -> int:
-        """About what a token takes while it goes through, in bytes; a guess from the width."""
-        width = getattr(self.model.config, "hidden_size", _USUAL_WIDTH)
-        return _WIDTHS_A_TOKEN * 4 * int(width)
+        """About what a token takes on its way through, in bytes, guessed from the hidden size."""
+        hidden_size = getattr(self.model.config, "hidden_size", _USUAL_HIDDEN_SIZE)
+        return _STATES_PER_TOKEN * 4 * int(hidden_size)
 
     def states(self, windows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the last hidden states of all tokens in order, float32 (tokens, width)."""
+        """Return the last hidden states of all tokens in order, float32 (tokens, hidden size)."""
         if self.padded:
             return self._run(windows)
         return torch.cat([self._run([window]) for window in windows])
 
     def states_apart(self, windows: Sequence[Sequence[int]]) -> list[Floats]:
-        """Return the last hidden states of each window, float32 (tokens, width)."""
+        """Return the last hidden states of each window, float32 (tokens, hidden size)."""
         apart = self.states(windows).split([len(window) for window in windows])
         return [states.numpy() for states in apart]
 
@@ -119,8 +119,10 @@ def load_encoder(
         ) from error
     missing = sorted(name for name in report["missing_keys"] if _UNUSED not in name)
     if missing:
-        message = f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all."
-        raise ModelLoadError(f"{message} Hint: fetch the checkpoint again.")
+        raise ModelLoadError(
+            f"{directory} lacks {', '.join(missing[:4])}: {len(missing)} tensors in all. "
+            "Hint: fetch the checkpoint again."
+        )
     model.eval().requires_grad_(requires_grad=False)
     probe = probe_windows(tokenizer, most)
     with _trial(directory):
@@ -155,9 +157,9 @@ def _trial(directory: Path) -> Iterator[None]:
             yield
     except Exception as error:  # whatever a model's class finds wrong with its inputs
         raise ModelLoadError(
-            f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json and "
-            "the tokenizer may not go with the weights, this type of model may need more than text, "
-            'or run in dtype="float32" only.'
+            f"{directory} can't run on a few tokens ({type(error).__name__}). Hint: config.json "
+            "and the tokenizer may not go with the weights, this type of model may need more than "
+            'text, or run in dtype="float32" only.'
         ) from error
 
 
