@@ -77,7 +77,7 @@ def types(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """The core needs numpy and no extra: to group, plan, quantise and talk to a backend.
 
-    The whole of its tests also reaches the share of its lines and branches that pyproject.toml says.
+    All of its tests together reach the share of lines and branches that pyproject.toml asks for.
     """
     install(session, "--group", "core", "--group", "coverage", "-e", CORE)
     present = f"[name for name in {OPTIONAL} if importlib.util.find_spec(name)]"
