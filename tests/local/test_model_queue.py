@@ -31,7 +31,7 @@ async def test_one_thread_at_a_time_whoever_asks():
         return seen, threading.current_thread().name
 
     with ThreadPoolExecutor(8) as pool:
-        in_threads = [pool.submit(queue.run, work, number) for number in range(8)]
+        in_threads = [pool.submit(lambda n=n: queue.submit(work, n).result()) for n in range(8)]
         in_tasks = [asyncio.create_task(queue.arun(work, number)) for number in range(8, 40)]
         await asyncio.sleep(0)  # every task has asked
         everyone_asked.set()
@@ -68,7 +68,7 @@ async def test_what_is_cancelled_in_the_queue_never_starts():
         await second
     go.set()
     assert await first
-    assert queue.run(len, ran) == 0
+    assert queue.submit(len, ran).result() == 0
 
 
 def test_a_closed_queue_says_so():
@@ -76,12 +76,12 @@ def test_a_closed_queue_says_so():
     queue.close()
     queue.close()
     with pytest.raises(BackendError, match="closed"):
-        queue.run(len, ())
+        queue.submit(len, ()).result()
 
 
 def test_the_thread_ends_when_nothing_refers_to_the_queue():
     queue = ModelQueue("passing")
-    thread = queue.run(threading.current_thread)
+    thread = queue.submit(threading.current_thread).result()
     assert "passing" in thread.name
     del queue
     gc.collect()
@@ -93,10 +93,10 @@ def test_the_thread_ends_when_nothing_refers_to_the_queue():
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_the_child_of_a_fork_gets_threads_of_its_own():
     queue = ModelQueue()
-    queue.run(len, ())
+    queue.submit(len, ()).result()
     child = os.fork()
     if child == 0:
-        os._exit(queue.run(len, "seven"))
+        os._exit(queue.submit(len, "seven").result())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
 
 

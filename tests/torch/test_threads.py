@@ -46,4 +46,4 @@ def test_a_model_s_own_thread_is_limited(monkeypatch, pplx_checkpoint: Path):
     torch.set_num_threads(5)
     (loaded,) = load(Settings(model=str(pplx_checkpoint)))._loaded
 
-    assert loaded.queue.run(torch.get_num_threads) == 3
+    assert loaded.queue.submit(torch.get_num_threads).result() == 3

@@ -17,13 +17,7 @@ from ctxembed.documented_fields import check, setting
 from ctxembed.encoding import Encoding
 from ctxembed.errors import ConfigurationError
 from ctxembed.fingerprint import ALWAYS_HASHED, fingerprint_of
-from ctxembed.models import (
-    MODELS,
-    UNTRAINED_NEIGHBOUR_WEIGHT,
-    UNTRAINED_WEIGHT,
-    ModelSpec,
-    find_model,
-)
+from ctxembed.models import MODELS, ModelSpec, find_model
 
 DEFAULT_MODEL = "perplexity-ai/pplx-embed-context-v1-0.6b"
 EMBEDDED_MODEL = "minilm"
@@ -261,28 +255,10 @@ class Settings:
             and (each.name in ALWAYS_HASHED or getattr(self, each.name) != each.default)
         }
         values |= {"backend": self.resolve_backend(), "counter": self.counter}
-        values["neighbour_weight"] = self._neighbours()
-        digest = checkpoint_digest(directory) if directory.is_dir() else None
-        return fingerprint_of(values, self.spec, digest)
-
-    def _neighbours(self) -> float | str:
-        """Return the neighbour weight as far as it is known before the model is opened."""
-        if self.neighbour_weight is not None:
-            return self.neighbour_weight
-        directory, spec = Path(self.model), self.spec
-        if directory.is_dir() and model_type(directory) == PPLX_TYPE:
-            return 0.0
-        weight = self.context_weight
-        if weight is None:
-            weight = UNTRAINED_WEIGHT if spec is None else spec.context_weight
-        if not 0 < weight < 1:
-            return 0.0
-        if spec is not None:
-            return spec.neighbour_weight
-        if directory.is_dir():
-            return UNTRAINED_NEIGHBOUR_WEIGHT
-        # a hub id may turn out to be a model that was trained for context, which has none
-        return f"untrained:{UNTRAINED_NEIGHBOUR_WEIGHT}"
+        if not directory.is_dir():
+            return fingerprint_of(values, self.spec)
+        trained = model_type(directory) == PPLX_TYPE
+        return fingerprint_of(values, digest=checkpoint_digest(directory), trained=trained)
 
 
 def _weight(name: str, weight: float | None, most: float) -> float | None:

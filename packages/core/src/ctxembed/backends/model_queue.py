@@ -29,23 +29,20 @@ class ModelQueue:
         self._renew()
         _QUEUES.add(self)
 
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Wait for the function's turn and its end, and return its result."""
-        return self._submit(function, *args, **kwargs).result()
-
-    async def arun(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Like `run`, without blocking the event loop; a call cancelled in the queue is dropped."""
-        return await asyncio.wrap_future(self._submit(function, *args, **kwargs))
-
-    def close(self) -> None:
-        """Accept no more calls; running ones end. A second call of `close` does nothing."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def _submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Put a call into the queue, and return its future."""
         try:
             return self._executor.submit(function, *args, **kwargs)
         except RuntimeError as error:  # what an executor says once it is shut down
             raise BackendError("the embedder is closed. Hint: open another.") from error
+
+    async def arun(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a call; one that is cancelled in the queue is dropped."""
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Accept no more calls; running ones end. A second call of `close` does nothing."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _renew(self) -> None:
         self._executor = ThreadPoolExecutor(self._workers, f"ctxembed-{self._name}")

@@ -37,7 +37,7 @@ class OnnxBackend:
     def embed(self, batch: Batch) -> list[Array]:
         """Return one (chunks, dimensions) array per window, once the model is free."""
         loaded = self._open()
-        return loaded.queue.run(_rows, loaded, batch, self.spec.dimensions)
+        return loaded.queue.submit(_rows, loaded, batch, self.spec.dimensions).result()
 
     async def aembed(self, batch: Batch) -> list[Array]:
         """Like `embed`, without blocking the event loop."""

@@ -54,7 +54,7 @@ class TorchBackend:
         too_small: set[int] = set()
         while laid_out:
             with self._one(too_small) as loaded:
-                found = loaded.queue.run(_found, loaded, laid_out, batch.form)
+                found = loaded.queue.submit(_found, loaded, laid_out, batch.form).result()
                 return _on_host(found, laid_out)
         return []
 

@@ -73,7 +73,7 @@ def load_model(
         ModelLoadError: weights or tokenizer are absent, damaged, or of an unknown kind.
     """
     queue = ModelQueue()
-    return Loaded(*queue.run(_load, directory, config, dtype, device), queue)
+    return Loaded(*queue.submit(_load, directory, config, dtype, device).result(), queue)
 
 
 def _load(
