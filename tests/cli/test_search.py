@@ -12,6 +12,7 @@ import pytest
 from ctxembed import Embedder, Settings, find_model
 from ctxembed.cli.nearest_chunks import nearest
 from ctxembed.files import parquet
+from ctxembed.files.origin import Origin
 from ctxembed.files.parquet import Rows
 from ctxembed.testing import FakeBackend
 
@@ -268,3 +269,15 @@ def test_a_file_says_all_settings_but_where_the_api_is(run, embedded):
     del values["base_url"]
     assert json.loads(metadata[b"ctxembed.settings"]) == values
     assert b"127.0.0.1:9" not in b"".join(metadata.values())
+
+
+def test_a_file_from_before_there_were_neighbours_is_known_by_its_fingerprint():
+    """Its vectors have none, whatever is the model's default now."""
+    stored = "367f3a3fa09a2e79ad69b9967c79700f"  # of minilm, in the release before the setting
+    metadata = Origin.of(Settings(model="minilm"), stored, 384).to_metadata()
+    settings = json.loads(metadata[b"ctxembed.settings"])
+    del settings["neighbour_weight"]
+    metadata[b"ctxembed.settings"] = json.dumps(settings).encode()
+    origin = Origin.from_metadata(metadata)
+
+    assert origin.settings.fingerprint() == origin.fingerprint == stored

@@ -54,6 +54,7 @@ class Origin:
         try:
             values = json.loads(metadata[_SETTINGS])
             values.pop(_NEVER_STORED, None)
+            values.setdefault("neighbour_weight", 0)  # files are older than this setting
             settings = Settings.from_dict(values)
             fingerprint = metadata[_FINGERPRINT].decode()
             return cls(settings, fingerprint, int(metadata[_DIMENSIONS]), version)
