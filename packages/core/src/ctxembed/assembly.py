@@ -3,16 +3,23 @@
 What the model gave is checked here before anything is made of it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
 from ctxembed.batches import Batch
-from ctxembed.encoding import Array, empty_row, encode, mix, neighbour_directions
+from ctxembed.cache.entry import CachedDocument
+from ctxembed.encoding import (
+    Array,
+    dequantize,
+    empty_row,
+    mix,
+    neighbour_directions,
+    quantize,
+)
 from ctxembed.errors import EmbedError, NonFiniteError, ResponseError
-from ctxembed.planning import Place, PlannedDocument
+from ctxembed.planning import Place, PlannedDocument, places_of
 from ctxembed.recipe import Recipe
 from ctxembed.windows import Window
 
@@ -62,6 +69,7 @@ class Assembly:
         item_bytes = 4 if recipe.form == "pooled" or recipe.unit else 1
         self._bytes_per_chunk = recipe.width * item_bytes + _BYTES_PER_CHUNK
         self._documents: dict[int, PlannedDocument] = {}
+        self._twins: dict[int, list[PlannedDocument]] = {}
         self._sizes: dict[int, int] = {}
         self._rows: dict[int, dict[int, Outcome]] = {}
         self._finished: dict[int, Outcome] = {}
@@ -75,17 +83,34 @@ class Assembly:
             self.held += size
             self.added += 1
             self._sizes[document.number] = size
-            self._documents[document.number] = document
-            self._rows[document.number] = {}
-            if not document.windows:
-                self._finish(document)
+            if document.twin is not None:
+                self._twins.setdefault(document.twin, []).append(document)
+            elif document.windows:
+                self._documents[document.number] = document
+                self._rows[document.number] = {}
+            else:
+                self._finish(document, document.cached or quantized(document, [], self._recipe))
 
     def put(self, places: Sequence[Place], rows: Sequence[Outcome]) -> None:
-        """Take the rows of windows, and put those documents together that are complete now."""
+        """Take the rows of windows, and put those documents together that are complete now.
+
+        With a cache, they are kept there before anything else can fail.
+        """
+        kept: dict[bytes, CachedDocument] = {}
         for (number, window), outcome in zip(places, rows, strict=True):
             self._rows[number][window] = outcome
-            if len(self._rows[number]) == len(self._documents[number].windows):
-                self._finish(self._documents[number])
+            document = self._documents[number]
+            if len(self._rows[number]) < len(document.windows):
+                continue
+            del self._documents[number]
+            given = self._rows.pop(number)
+            found = quantized(document, [given[n] for n in range(len(given))], self._recipe)
+            if document.key is not None and not isinstance(found, EmbedError):
+                kept[document.key] = found
+            for each in (document, *self._twins.pop(number, ())):
+                self._finish(each, found)
+        if self._recipe.cache is not None:
+            self._recipe.cache.keep(kept)
 
     def ready(self) -> Iterator[Outcome]:
         """Give out the documents whose turn it is, as far as they are complete.
@@ -103,42 +128,62 @@ class Assembly:
                 outcome = outcome.at(last_document=None)
             yield outcome
 
-    def _finish(self, document: PlannedDocument) -> None:
-        del self._documents[document.number]
-        rows = self._rows.pop(document.number)
-        in_order = [rows[number] for number in range(len(document.windows))]
-        outcome = assemble(document, in_order, self._recipe)
+    def _finish(self, document: PlannedDocument, found: CachedDocument | EmbedError) -> None:
+        outcome = assemble(document, found, self._recipe)
         self._finished[document.number] = outcome
         if isinstance(outcome, EmbedError) and self._errors == "raise":
             known = document.number if self.failed is None else self.failed
             self.failed = min(known, document.number)
 
 
-def assemble(document: PlannedDocument, rows: Sequence[Outcome], recipe: Recipe) -> Outcome:
-    """Return the array of a document from the rows of its windows, or the first error among them.
-
-    The result has one row per chunk, as the recipe encodes them: shape (chunks, dimensions), or
-    (chunks, ceil(dimensions / 8)) for ubinary. A chunk without text has a zero row.
-    """
+def quantized(
+    document: PlannedDocument, rows: Sequence[Outcome], recipe: Recipe
+) -> CachedDocument | EmbedError:
+    """Return what is kept of a document, from the rows of its windows, or the first error."""
     if document.error is not None:
         return document.error
     failed = next((row for row in rows if isinstance(row, EmbedError)), None)
     if failed is not None:
-        chunk = None if failed.chunk is None else document.read[failed.chunk]
-        return failed.at(document=document.number, chunk=chunk)
+        return failed
     found = [
         (window, row)
         for window, row in zip(document.windows, rows, strict=True)
         if not isinstance(row, EmbedError)
     ]
-    vectors = encode(
-        _merge(found, len(document.read), recipe),
-        recipe.form,
-        encoding=recipe.encoding,
-        quantizer=recipe.quantizer,
-        dimensions=recipe.dimensions,
-        unit=recipe.unit,
+    merged = _merge(found, len(document.read), recipe)
+    return CachedDocument(
+        quantize(
+            merged,
+            recipe.form,
+            recipe.stored,
+            quantizer=recipe.quantizer,
+            dimensions=recipe.dimensions,
+        ),
+        np.array(document.present, bool),
+        any(window.share < 1 for window in document.windows),
+        document.tokens,
     )
+
+
+def assemble(
+    document: PlannedDocument, found: CachedDocument | EmbedError, recipe: Recipe
+) -> Outcome:
+    """Return the array of a document, or the error at its place.
+
+    The result has one row per chunk, as the recipe encodes them: shape (chunks, dimensions), or
+    (chunks, ceil(dimensions / 8)) for ubinary. A chunk without text has a zero row. The array
+    belongs to the caller.
+    """
+    if isinstance(found, EmbedError):
+        if document.error is not None:
+            return found
+        chunk = None if found.chunk is None else document.read[found.chunk]
+        return found.at(document=document.number, chunk=chunk)
+    vectors = dequantize(
+        found.rows, encoding=recipe.encoding, dimensions=recipe.dimensions, unit=recipe.unit
+    )
+    if not document.windows:  # else the cache, or an equal document, has the same array
+        vectors = vectors.copy()
     if len(document.read) == document.chunks:
         return vectors
     zero = empty_row(recipe.encoding, recipe.dimensions, unit=recipe.unit)
@@ -148,11 +193,13 @@ def assemble(document: PlannedDocument, rows: Sequence[Outcome], recipe: Recipe)
 
 
 def assemble_all(
-    documents: Iterable[PlannedDocument], rows: Iterable[Outcome], recipe: Recipe
+    documents: Sequence[PlannedDocument], rows: Sequence[Array], recipe: Recipe
 ) -> list[Outcome]:
     """Return the array or error of each document; `rows` are those of their windows, in order."""
-    left = iter(rows)
-    return [assemble(each, [*islice(left, len(each.windows))], recipe) for each in documents]
+    assembly = Assembly(recipe, "return")
+    assembly.add(documents)
+    assembly.put(places_of(documents), rows)
+    return [*assembly.ready()]
 
 
 def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -> Array:

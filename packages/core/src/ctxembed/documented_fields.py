@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from ctxembed.errors import ConfigurationError
 
-Panel = Literal["Model", "Vectors", "Context", "Bad input", "API"]
+Panel = Literal["Model", "Vectors", "Context", "Bad input", "Cache", "API"]
 """A heading of the command line's help."""
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        hint = " Hint: str(path) for a directory." if name == "model" else ""
+        hint = " Hint: str(path) for a directory." if name in ("model", "cache") else ""
         raise ConfigurationError(f"{name} is text, got {type(value).__name__}.{hint}")
     if name == "model":
         return  # it may be a directory whose name is no valid text

@@ -21,13 +21,14 @@ from typing import Self, TypeVar, Unpack
 
 import numpy as np
 
-from ctxembed.assembly import Errors, Outcome, assemble
+from ctxembed.assembly import Errors, Outcome
 from ctxembed.backends import Backend, open_backend
+from ctxembed.cache import VectorCache
+from ctxembed.cache.sqlite import SqliteCache
 from ctxembed.documents import Document, TokenizedChunk, check_document
-from ctxembed.encoding import Array
+from ctxembed.encoding import Array, empty_row
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Runner, Usage, array_of
-from ctxembed.planning import PlannedDocument
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SettingsKeywords
@@ -49,15 +50,20 @@ class Embedder:
         /,
         *,
         fingerprint: str | None = None,
+        cache: VectorCache | None = None,
     ) -> None:
         """Take a backend, and the settings for what is done before and after it.
 
         `fingerprint` is that of the files which the backend was opened from. Without it, the
-        backend counts by its spec's name in place of `settings.model`.
+        backend counts by its spec's name in place of `settings.model`. `cache` takes the place of
+        the folder that the settings name. The embedder closes both.
         """
         self.settings = settings or Settings()
         self._backend = backend
-        self._documents = document_recipe(self.settings, backend)
+        self._cache = cache
+        if cache is None and self.settings.cache is not None:
+            self._cache = SqliteCache(self.settings.cache, self.settings.cache_bytes)
+        self._documents = document_recipe(self.settings, backend, self._cache)
         self._queries = query_recipe(self.settings, backend)
         prefix = self.settings.query_prefix
         self._query_prefix = backend.spec.query_prefix if prefix is None else prefix
@@ -102,6 +108,11 @@ class Embedder:
     def backend(self) -> Backend:
         """The backend that does the work."""
         return self._backend
+
+    @property
+    def cache(self) -> VectorCache | None:
+        """Where vectors of documents are looked up and kept, None where nowhere."""
+        return self._cache
 
     @property
     def dimensions(self) -> int:
@@ -204,12 +215,14 @@ class Embedder:
         return self._runner.astream(checked(), self._documents, errors)
 
     def close(self) -> None:
-        """Let go of the backend; a second call does nothing."""
+        """Let go of the backend and the cache; a second call does nothing."""
         self._backend.close()
+        if self._cache is not None:
+            self._cache.close()
 
     async def aclose(self) -> None:
         """Like `close`, without blocking the event loop."""
-        await asyncio.to_thread(self._backend.close)
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
         return self
@@ -250,8 +263,9 @@ class Embedder:
     def _stack(self, found: Sequence[Outcome]) -> Array:
         """Return the rows of queries as one array; of none, an array of the right width."""
         rows = [array_of(row) for row in found]
-        none = array_of(assemble(PlannedDocument(0), [], self._queries))
-        return np.concatenate(rows) if rows else none
+        recipe = self._queries
+        none = empty_row(recipe.encoding, recipe.dimensions, unit=recipe.unit)
+        return np.concatenate(rows) if rows else none.reshape(1, -1)[:0]
 
 
 @contextmanager

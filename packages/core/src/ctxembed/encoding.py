@@ -17,6 +17,9 @@ Encoding = Literal["int8", "binary", "ubinary", "float"]
 Form = Literal["pooled", "int8", "binary"]
 """What a backend gives: float32 before the quantiser, its int8 codes, or int8 +1 and -1."""
 
+StoredForm = Literal["codes", "bits", "floats"]
+"""What is kept of a row: int8 codes, packed bits, or float32 where no quantiser follows."""
+
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
@@ -104,36 +107,43 @@ def form_for(
     return "pooled" if "pooled" in forms else None
 
 
-def encode(
-    rows: Array,
-    form: Form,
-    *,
-    encoding: Encoding,
-    quantizer: Quantizer,
-    dimensions: int,
-    unit: bool = False,
-) -> Array:
-    """Return rows as stored: truncated to `dimensions`, quantised, and with `unit` of length 1.
+def stored_form(encoding: Encoding, quantizer: Quantizer) -> StoredForm:
+    """Return what rows of an encoding are made from: equal forms can stand in for each other."""
+    if encoding in ("binary", "ubinary"):
+        return "bits"
+    return "codes" if encoding == "int8" or quantizer == "tanh" else "floats"
 
-    `rows` has shape (chunks, width) in `form`; the result (chunks, dimensions), or
-    (chunks, ceil(dimensions / 8)) for ubinary.
+
+def quantize(
+    rows: Array, form: Form, stored: StoredForm, *, quantizer: Quantizer, dimensions: int
+) -> Array:
+    """Return a backend's rows, truncated to `dimensions` and quantised.
+
+    `rows` has shape (chunks, width) in `form`. The result is int8 (chunks, dimensions) for codes,
+    uint8 (chunks, ceil(dimensions / 8)) for bits, float32 (chunks, dimensions) for floats.
     """
     rows = rows[:, :dimensions]
-    if encoding == "binary":
-        return rows.copy() if form == "binary" else to_binary(rows)
-    if encoding == "ubinary":
+    if stored == "bits":
         return pack_bits(rows)
-    if form == "pooled" and quantizer == "tanh":
-        rows = quantize_tanh(rows)
-    elif form == "pooled" and encoding == "int8":
-        rows = quantize_scale(rows)
+    if stored == "codes" and form == "pooled":
+        rows = quantize_tanh(rows) if quantizer == "tanh" else quantize_scale(rows)
+    return np.ascontiguousarray(rows)
+
+
+def dequantize(rows: Array, *, encoding: Encoding, dimensions: int, unit: bool = False) -> Array:
+    """Return what `quantize` gave in an encoding, with `unit` as float32 rows of length 1.
+
+    The result has shape (chunks, dimensions), or (chunks, ceil(dimensions / 8)) for ubinary.
+    """
+    if encoding == "binary":
+        return unpack_bits(rows, dimensions)
     if encoding == "float" and rows.dtype == np.int8:
         rows = rows.astype(np.float32) / np.float32(127)
-    return normalize(rows) if unit else np.ascontiguousarray(rows)
+    return normalize(rows) if unit else rows
 
 
 def empty_row(encoding: Encoding, dimensions: int, *, unit: bool = False) -> Array:
-    """Return the zero row that stands for a chunk without text, as `encode` would type it."""
+    """Return the zero row that stands for a chunk without text, typed as its encoding is."""
     if encoding == "ubinary":
         return np.zeros(-(-dimensions // 8), np.uint8)
     kind = np.float32 if unit or encoding == "float" else np.int8

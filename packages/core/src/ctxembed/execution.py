@@ -29,7 +29,13 @@ from ctxembed.documents import Document, TokenizedChunk
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.forks import fork_lock
-from ctxembed.planning import Place, count_siblings, plan_batches, plan_documents
+from ctxembed.planning import (
+    Place,
+    count_cached,
+    count_siblings,
+    plan_batches,
+    plan_documents,
+)
 from ctxembed.recipe import Recipe
 
 T = TypeVar("T")
@@ -51,12 +57,14 @@ class Usage:
     """What an embedder has used so far.
 
     `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is
-    in USD, None where nothing is charged.
+    in USD, None where nothing is charged. `cached_documents` counts those that the model did not
+    read, because the cache had them or an equal document was read beside them.
     """
 
     tokens: int = 0
     requests: int = 0
     cost: float | None = None
+    cached_documents: int = 0
 
 
 class Runner:
@@ -97,6 +105,7 @@ class Runner:
         finally:
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            _put_rest(assembly, under_way, recipe)
 
     async def astream(
         self,
@@ -132,10 +141,8 @@ class Runner:
                 for outcome in assembly.ready():
                     yield outcome
         finally:
-            left = [*started]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await _cancelled(started)
+            await asyncio.to_thread(_put_rest, assembly, under_way, recipe)
 
     def _plan(
         self, block: Block, assembly: Assembly, recipe: Recipe
@@ -143,6 +150,9 @@ class Runner:
         """Plan a block and take it; say once if context does nothing for most of its chunks."""
         documents = plan_documents(self._backend, recipe, block, assembly.added)
         assembly.add(documents)
+        with self._lock:
+            cached = self.usage.cached_documents + count_cached(documents)
+            self.usage = replace(self.usage, cached_documents=cached)
         chunks, seen = count_siblings(documents)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
@@ -234,6 +244,22 @@ def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     numbers = [window.document for window in batch.windows]
     last = max(numbers) if max(numbers) > min(numbers) else None
     return [error.at(document=min(numbers), last_document=last)] * len(numbers)
+
+
+async def _cancelled(started: Iterable[asyncio.Task[list[Outcome]]]) -> None:
+    left = [*started]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _put_rest(assembly: Assembly, under_way: dict[Any, list[Place]], recipe: Recipe) -> None:
+    """Keep the documents of batches that came to an end while the call was being stopped."""
+    if recipe.cache is None:
+        return
+    for future, places in under_way.items():
+        if future.done() and not future.cancelled() and future.exception() is None:
+            assembly.put(places, future.result())
 
 
 def _cancel_behind(failed: int, under_way: dict[Any, list[Place]]) -> None:

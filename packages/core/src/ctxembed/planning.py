@@ -1,13 +1,14 @@
-"""Documents, tokenised and cut into windows: what the model will read of each.
+"""Documents, looked up in the cache, or tokenised and cut into windows that the model will read.
 
 How windows are run, one batch after the other or many at once, is left to `execution`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ctxembed.backends import Backend
 from ctxembed.batches import Batch, Limits, pack
+from ctxembed.cache.entry import CachedDocument
 from ctxembed.documents import Document, TokenizedChunk, is_blank
 from ctxembed.errors import EmbedError, EmptyChunkError
 from ctxembed.recipe import Recipe
@@ -22,14 +23,23 @@ class PlannedDocument:
     """One document as the model will read it, or the error that keeps it from being read.
 
     `number` is its position in the call and `chunks` how many chunks it has; `read` has the numbers
-    of those that the model reads, in order: the others have no text.
+    of those that the model reads, in order: the others have no text. `tokens` counts every chunk
+    once, and the separators between them. With a cache a document may have no windows although it
+    has text: `cached` holds its rows, or it is the `twin` of the document with that number, which
+    has the same text and is being read. `key` is what it is kept under, once it has been read, and
+    `present` tells which of its chunks that are not blank have tokens.
     """
 
     number: int
     chunks: int = 0
     read: tuple[int, ...] = ()
     windows: tuple[Window, ...] = ()
+    tokens: int = 0
     error: EmbedError | None = None
+    key: bytes | None = None
+    present: tuple[bool, ...] = ()
+    cached: CachedDocument | None = None
+    twin: int | None = None
 
 
 def plan_documents(
@@ -37,30 +47,66 @@ def plan_documents(
 ) -> list[PlannedDocument]:
     """Return what the model will read of each document; their numbers count from `first`.
 
-    A document that is an error already, or that cannot be planned, comes back as its error.
+    A document that is an error already, or that cannot be planned, comes back as its error. With a
+    cache, what is found there is not tokenised, and equal documents are read once.
     """
-    texts = [
-        chunk
-        for document in documents
-        if not isinstance(document, EmbedError)
-        for chunk in document
-        if isinstance(chunk, str) and not is_blank(chunk)
-    ]
-    tokenized = iter(backend.tokenize(texts))
-    planned = []
-    for number, document in enumerate(documents, first):
+    keys = [_key(document, recipe) for document in documents]
+    found = recipe.cache.find(filter(None, keys)) if recipe.cache else {}
+    planned: dict[int, PlannedDocument] = {}
+    for number, (document, key) in enumerate(zip(documents, keys, strict=True), first):
         if isinstance(document, EmbedError):
-            planned.append(PlannedDocument(number, error=document))
-            continue
+            planned[number] = PlannedDocument(number, error=document)
+        elif key in found and _usable(found[key], recipe):
+            planned[number] = _from_cache(number, document, found[key])
+    left = [
+        (number, key, document)
+        for number, (document, key) in enumerate(zip(documents, keys, strict=True), first)
+        if number not in planned and not isinstance(document, EmbedError)
+    ]
+    texts = (each for _, _, document in left for each in document)
+    tokenized = iter(
+        backend.tokenize([each for each in texts if isinstance(each, str) and not is_blank(each)])
+    )
+    read: dict[bytes, int] = {}
+    for number, key, document in left:
         chunks = [
             next(tokenized) if isinstance(chunk, str) and not is_blank(chunk) else chunk
             for chunk in document
         ]
         try:
-            planned.append(_plan(number, chunks, recipe))
+            each = replace(_plan(number, chunks, recipe), key=key)
         except EmbedError as error:
-            planned.append(PlannedDocument(number, error=error))
-    return planned
+            each = PlannedDocument(number, error=error)
+        if key is not None and each.windows:
+            twin = read.setdefault(key, number)
+            each = each if twin == number else replace(each, windows=(), twin=twin)
+        planned[number] = each
+    return [planned[number] for number in range(first, first + len(documents))]
+
+
+def _text(chunk: str | TokenizedChunk) -> str:
+    return chunk.text if isinstance(chunk, TokenizedChunk) else chunk
+
+
+def _key(document: Document | EmbedError, recipe: Recipe) -> bytes | None:
+    """Return what a document is kept under, None where nothing is looked up or kept."""
+    if recipe.cache is None or isinstance(document, EmbedError):
+        return None
+    texts = [text for text in map(_text, document) if not is_blank(text)]
+    return recipe.cache.key(texts) if texts else None
+
+
+def _usable(found: CachedDocument, recipe: Recipe) -> bool:
+    """Tell whether planning the document would raise nothing that the cached one hides."""
+    if recipe.empty == "error" and not found.read.all():
+        return False
+    return recipe.layout.long_chunks == "pool" or not found.pooled
+
+
+def _from_cache(number: int, document: Document, found: CachedDocument) -> PlannedDocument:
+    texts = [index for index, chunk in enumerate(document) if not is_blank(_text(chunk))]
+    read = tuple(index for index, has in zip(texts, found.read, strict=True) if has)
+    return PlannedDocument(number, len(document), read, tokens=found.tokens, cached=found)
 
 
 def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -> PlannedDocument:
@@ -82,31 +128,50 @@ def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -
     except EmbedError as error:
         chunk = None if error.chunk is None else read[error.chunk]
         raise error.at(document=number, chunk=chunk) from None
-    return PlannedDocument(number, len(chunks), read, tuple(windows))
+    separators = recipe.layout.separator_tokens * max(0, len(read) - 1)
+    return PlannedDocument(
+        number,
+        len(chunks),
+        read,
+        tuple(windows),
+        tokens=sum(chunk.count for chunk in found.values()) + separators,
+        present=tuple(
+            index in found for index, chunk in enumerate(chunks) if not is_blank(_text(chunk))
+        ),
+    )
+
+
+def places_of(documents: Iterable[PlannedDocument]) -> list[Place]:
+    """Return the places of all windows, in order."""
+    return [(each.number, index) for each in documents for index in range(len(each.windows))]
 
 
 def plan_batches(
     documents: Iterable[PlannedDocument], recipe: Recipe, limits: Limits
 ) -> list[tuple[Batch, list[Place]]]:
     """Return the windows of documents in batches, each with the places of its windows."""
-    places = [
-        (document, index) for document in documents for index in range(len(document.windows))
-    ]
-    windows = [document.windows[index] for document, index in places]
+    documents = [*documents]
+    places = places_of(documents)
+    windows = [window for document in documents for window in document.windows]
     return [
         (
             Batch(tuple(windows[member] for member in members), recipe.form, recipe.prefix),
-            [(places[member][0].number, places[member][1]) for member in members],
+            [places[member] for member in members],
         )
         for members in pack(windows, limits, recipe.prefix.count if recipe.prefix else 0)
     ]
 
 
+def count_cached(documents: Iterable[PlannedDocument]) -> int:
+    """Return how many documents the model need not read, because their rows are known."""
+    return sum(each.cached is not None or each.twin is not None for each in documents)
+
+
 def count_siblings(documents: Iterable[PlannedDocument]) -> tuple[int, int]:
-    """Return how many chunks have siblings, and how many of them see any in their window."""
+    """Return how many chunks to be read have siblings, and how many of them see any in a window."""
     chunks = seen = 0
     for document in documents:
-        if len(document.read) > 1:
+        if len(document.read) > 1 and document.windows:
             chunks += len(document.read)
             seen += sum(len(each.keep) for each in document.windows if len(each.chunks) > 1)
     return chunks, seen

@@ -9,7 +9,15 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ctxembed.settings import BackendChoice, Dtype, EmptyChunks, LongChunks, Pooling, Settings
+from ctxembed.settings import (
+    LARGEST_CACHE,
+    BackendChoice,
+    Dtype,
+    EmptyChunks,
+    LongChunks,
+    Pooling,
+    Settings,
+)
 
 
 class SettingsFields(BaseModel):
@@ -36,6 +44,8 @@ class SettingsFields(BaseModel):
     query_prefix: str | None = None
     document_prefix: str | None = None
     batch_tokens: int | None = None
+    cache: str | None = None
+    cache_bytes: int = LARGEST_CACHE
     base_url: str | None = None
     timeout: float | None = None
     max_retries: int | None = None

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 
 from ctxembed.backends import Backend
+from ctxembed.cache import VectorCache
+from ctxembed.cache.document_cache import DocumentCache, document_cache
 from ctxembed.documents import TokenizedChunk
-from ctxembed.encoding import Encoding, Form, form_for
+from ctxembed.encoding import Encoding, Form, StoredForm, form_for, stored_form
 from ctxembed.errors import ConfigurationError
 from ctxembed.models import Quantizer
 from ctxembed.settings import EmptyChunks, Settings
@@ -13,7 +15,10 @@ from ctxembed.windows import Layout, layout_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything between chunks and stored vectors that is the same in all calls."""
+    """Everything between chunks and stored vectors that is the same in all calls.
+
+    `cache` is where finished documents are looked up and kept, None where nowhere.
+    """
 
     layout: Layout
     form: Form
@@ -24,15 +29,44 @@ class Recipe:
     unit: bool
     empty: EmptyChunks
     prefix: TokenizedChunk | None = None
+    cache: DocumentCache | None = None
+
+    @property
+    def stored(self) -> StoredForm:
+        """What is kept of a row."""
+        return stored_form(self.encoding, self.quantizer)
 
 
-def document_recipe(settings: Settings, backend: Backend) -> Recipe:
-    """Return the recipe for documents; what does not go together is a `ConfigurationError`."""
+def document_recipe(
+    settings: Settings, backend: Backend, store: VectorCache | None = None
+) -> Recipe:
+    """Return the recipe for documents; what does not go together is a `ConfigurationError`.
+
+    `store` is the cache of their vectors, which needs a backend with an identity.
+    """
     spec = backend.spec
     text = spec.document_prefix if settings.document_prefix is None else settings.document_prefix
     prefix = backend.tokenize([text])[0] if text else None
     layout = layout_for(settings, spec, prefix.count if prefix else 0)
-    return _recipe(settings, backend, layout, prefix)
+    recipe = _recipe(settings, backend, layout, prefix)
+    if store is None:
+        return recipe
+    identity = getattr(backend, "identity", None)
+    if identity is None:
+        raise ConfigurationError(
+            f"a cache needs to know which vectors are the same, and {type(backend).__name__} has "
+            "no identity. Hint: leave cache out, or give the backend an `identity` attribute, a "
+            "ctxembed.backends.identity.ModelIdentity."
+        )
+    cache = document_cache(
+        store,
+        identity,
+        layout,
+        form=recipe.stored,
+        dimensions=recipe.dimensions,
+        prefix=prefix.text if prefix else "",
+    )
+    return replace(recipe, cache=cache)
 
 
 def query_recipe(settings: Settings, backend: Backend) -> Recipe:

@@ -6,7 +6,7 @@ checked when the model is opened, because only then is its width known.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
@@ -21,6 +21,7 @@ from ctxembed.models import MODELS, ModelSpec, find_model
 
 DEFAULT_MODEL = "perplexity-ai/pplx-embed-context-v1-0.6b"
 EMBEDDED_MODEL = "minilm"
+LARGEST_CACHE = 10_000_000_000
 
 BackendName = Literal["torch", "onnx", "api"]
 BackendChoice = Literal["auto", "torch", "onnx", "api"]
@@ -134,6 +135,20 @@ class Settings:
         "Number of tokens in one model call or request. By default the backend chooses.",
         in_vectors=False,
     )
+    cache: str | None = setting(
+        None,
+        "Cache",
+        "Folder that keeps the vectors of documents, so that a document is read once as long as "
+        "its chunks stay the same. By default there is none.",
+        in_vectors=False,
+    )
+    cache_bytes: int = setting(
+        LARGEST_CACHE,
+        "Cache",
+        "Largest size of the cache in bytes; the documents used least recently go first.",
+        least=2**20,
+        in_vectors=False,
+    )
     base_url: str | None = setting(
         None,
         "API",
@@ -208,6 +223,10 @@ class Settings:
                     f"there is no setting {name!r}. Known: {', '.join(sorted(known))}."
                 )
         return cls(**values)
+
+    def without_cache(self) -> Self:
+        """Return the settings that make the same vectors and keep them nowhere."""
+        return replace(self, cache=None, cache_bytes=LARGEST_CACHE)
 
     @property
     def spec(self) -> ModelSpec | None:

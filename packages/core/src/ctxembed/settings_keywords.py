@@ -28,6 +28,8 @@ class SharedKeywords(TypedDict, total=False):
     query_prefix: str | None
     document_prefix: str | None
     batch_tokens: int | None
+    cache: str | None
+    cache_bytes: int
     base_url: str | None
     timeout: float | None
     max_retries: int | None

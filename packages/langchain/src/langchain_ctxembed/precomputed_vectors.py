@@ -23,7 +23,7 @@ class PrecomputedVectors:
         self.left = self._total = len(texts)
         """How many rows the store has not asked for."""
         self._next = list(zip(texts, rows, strict=True))
-        self._settings = settings
+        self._settings = settings.without_cache()
         self._probes = False
         self._over = False
         self._lock = Lock()
@@ -53,7 +53,7 @@ class PrecomputedVectors:
         Raises:
             ConfigurationError: other texts come next, or the store embeds with other settings.
         """
-        if settings != self._settings:
+        if settings.without_cache() != self._settings:
             raise ConfigurationError(
                 "the store and its wrapper embed with different settings. Hint: share one object."
             )

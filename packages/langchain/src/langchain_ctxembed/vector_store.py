@@ -74,7 +74,8 @@ class ContextualVectorStore(VectorStore):
     ) -> None:
         inner = embeddings if store.embeddings is None else store.embeddings
         self._embeddings = check_embeddings(inner, f"{type(store).__name__} embeds with")
-        if embeddings is not None and embeddings.settings != self._embeddings.settings:
+        own = self._embeddings.settings.without_cache()
+        if embeddings is not None and embeddings.settings.without_cache() != own:
             raise ConfigurationError(
                 "store and wrapper embed with different settings. Hint: share one object."
             )

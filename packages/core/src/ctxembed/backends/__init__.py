@@ -30,7 +30,8 @@ class Backend(Protocol):
     `embed` may be called from several threads at once, `limits.concurrency` of them by one
     embedder. Rows are float32 before the quantiser in form "pooled", int8 codes in "int8", int8 +1
     and -1 in "binary"; a row depends on its own window and on nothing else in the batch. What isn't
-    finite is a `ResponseError`, never a row. Only errors of `ctxembed.errors` leave a backend.
+    finite is a `ResponseError`, never a row. Only errors of `ctxembed.errors` leave a backend. A
+    backend whose vectors may be cached has an `identity` too, a `ModelIdentity`.
     """
 
     @property

@@ -10,6 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ class ChunkTokenizer:
     def specials(self) -> int:
         """The tokens of every window that are neither chunks, separators nor prefix."""
         return len(self.opening) + len(self.closing)
+
+    def digest(self) -> str:
+        """Return a hash of what decides which tokens a text has."""
+        rules = (self.tokenizer.to_str(), self.separator, sorted(self.reserved), self.unknown)
+        return blake2b(repr(rules).encode(), digest_size=16).hexdigest()
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids: nothing added, nothing cut, each on its own."""

@@ -8,6 +8,7 @@ import typer
 
 from ctxembed import __version__
 from ctxembed.cli.bench.command import bench
+from ctxembed.cli.cache import cache
 from ctxembed.cli.command_group import Group
 from ctxembed.cli.demo import demo
 from ctxembed.cli.doctor import doctor
@@ -56,3 +57,6 @@ def _help(command: Callable[..., None]) -> str:
 
 for _command in (embed, search, serve, models, doctor, bench, demo):
     app.command(help=_help(_command))(_command)
+app.add_typer(
+    cache, name="cache", help="Look into a folder of cached vectors, or make it smaller."
+)

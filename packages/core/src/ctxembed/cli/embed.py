@@ -190,6 +190,8 @@ def _report(summary: Summary) -> None:
         f"{counted(summary.documents, 'document')}, {counted(summary.chunks, 'chunk')}, "
         f"{counted(summary.tokens, 'token')} read in {summary.seconds:.1f} s "
         f"({rate:,.0f} tokens/s)",
+        *([f"{counted(summary.cached, 'document')} not read again"] if summary.cached else []),
+        sep=", ",
         file=sys.stderr,
     )
     if summary.failed:

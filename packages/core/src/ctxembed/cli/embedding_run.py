@@ -16,12 +16,16 @@ from ctxembed.files.vectors import Writer
 
 @dataclass(slots=True)
 class Summary:
-    """What was written and what was not; `tokens` as the model read them."""
+    """What was written and what was not; `tokens` as the model read them.
+
+    `cached` counts the documents that the model did not read: see `Usage.cached_documents`.
+    """
 
     documents: int = 0
     chunks: int = 0
     failed: int = 0
     tokens: int = 0
+    cached: int = 0
     seconds: float = 0.0
 
 
@@ -50,7 +54,7 @@ def embed_lines(
         EmbedError: all lines fail for the same reason (settings, a key).
     """
     summary = Summary()
-    start, before = perf_counter(), embedder.usage.tokens
+    start, before = perf_counter(), embedder.usage
     with closing(_results(embedder, lines, split, stop=skip is None)) as results:
         for result in results:
             if not isinstance(result, Failure):
@@ -64,7 +68,8 @@ def embed_lines(
             else:
                 summary.failed += 1
                 skip(result)
-    summary.tokens = embedder.usage.tokens - before
+    summary.tokens = embedder.usage.tokens - before.tokens
+    summary.cached = embedder.usage.cached_documents - before.cached_documents
     summary.seconds = perf_counter() - start
     return summary
 

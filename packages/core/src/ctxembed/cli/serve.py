@@ -16,7 +16,7 @@ from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 KEY_VARIABLE = "CTXEMBED_SERVER_KEY"
 
 
-@with_settings("model", "device", "dtype", "window_tokens")
+@with_settings("model", "device", "dtype", "window_tokens", "cache", "cache_bytes")
 def serve(
     settings: Settings,
     *,

@@ -1,6 +1,7 @@
 """The origin of the vectors in a file: what they were made with, kept in the file's metadata.
 
-The address of the API is never kept: a file from elsewhere must not decide where a key is sent.
+The address of the API is never kept: a file from elsewhere must not decide where a key is sent. Nor
+is the cache, which changes no vector and belongs to a machine.
 """
 
 import json
@@ -17,7 +18,7 @@ _SETTINGS = b"ctxembed.settings"
 _FINGERPRINT = b"ctxembed.fingerprint"
 _DIMENSIONS = b"ctxembed.dimensions"
 _VERSION = b"ctxembed.version"
-_NEVER_STORED = "base_url"
+_NEVER_STORED = ("base_url", "cache", "cache_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Origin:
     @classmethod
     def of(cls, settings: Settings, fingerprint: str, dimensions: int) -> Self:
         """Return the origin of an embedder's vectors; a directory is named by its full path."""
-        settings = replace(settings, base_url=None)
+        settings = replace(settings.without_cache(), base_url=None)
         if Path(settings.model).is_dir():
             settings = replace(settings, model=str(Path(settings.model).resolve()))
         return cls(settings, fingerprint, dimensions)
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """Return the entries that `from_metadata` reads."""
-        values = {k: v for k, v in self.settings.to_dict().items() if k != _NEVER_STORED}
+        values = {k: v for k, v in self.settings.to_dict().items() if k not in _NEVER_STORED}
         return {
             _SETTINGS: json.dumps(values).encode(),
             _FINGERPRINT: self.fingerprint.encode(),
@@ -53,7 +54,7 @@ class Origin:
         version = metadata.get(_VERSION, b"unknown").decode(errors="replace")
         try:
             values = json.loads(metadata[_SETTINGS])
-            values.pop(_NEVER_STORED, None)
+            values = {k: v for k, v in values.items() if k not in _NEVER_STORED}
             values.setdefault("neighbour_weight", 0)  # files are older than this setting
             settings = Settings.from_dict(values)
             fingerprint = metadata[_FINGERPRINT].decode()

@@ -60,7 +60,7 @@ def create_app(
             opened.backend, most_tokens=max_queue_tokens, observe=metrics.observe_batch
         )
         metrics.watch_queue(lambda: dispatcher.held)
-        return Service(opened, dispatcher, aliases)
+        return Service(opened, dispatcher, aliases, cached=metrics.observe_cached)
 
     lifecycle = Lifecycle(open_service, failed)
     app = Starlette(

@@ -40,6 +40,11 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._cached = Counter(
+            "ctxembed_cached_documents",
+            "Documents whose vectors were in the cache.",
+            registry=self._registry,
+        )
         self._queue = Gauge(
             "ctxembed_queue_tokens", "Tokens waiting or in the model.", registry=self._registry
         )
@@ -52,6 +57,10 @@ class Metrics:
         """Count a model call."""
         self._batch_tokens.observe(tokens)
         self._batch_seconds.observe(seconds)
+
+    def observe_cached(self, documents: int) -> None:
+        """Count documents that the model did not have to read."""
+        self._cached.inc(documents)
 
     def observe_request(self, route: str, status: int, seconds: float, tokens: int) -> None:
         """Count a request that has ended."""

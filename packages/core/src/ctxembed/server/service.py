@@ -7,7 +7,7 @@ model that is served today has a prefix for either.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +21,7 @@ from ctxembed.documents import Document, check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
 from ctxembed.execution import array_of
-from ctxembed.planning import PlannedDocument, plan_documents
+from ctxembed.planning import PlannedDocument, count_cached, plan_documents
 from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.model_names import check_model, model_names, routes_by_name
@@ -54,11 +54,18 @@ class Service:
     """Answers requests from one loaded model, many at a time."""
 
     def __init__(
-        self, embedder: Embedder, dispatcher: Dispatcher, aliases: Sequence[str] = ()
+        self,
+        embedder: Embedder,
+        dispatcher: Dispatcher,
+        aliases: Sequence[str] = (),
+        *,
+        cached: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """Take a model; `cached` is called with how many documents the model need not read."""
         self._embedder = embedder
         self._backend = embedder.backend
         self._dispatcher = dispatcher
+        self._cached = cached
         self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
         weight = document_recipe(embedder.settings, self._backend).layout.context_weight
         self._names = model_names(self._backend.spec, weight, aliases)
@@ -107,6 +114,7 @@ class Service:
             )
         except EmbedError as error:
             raise error.at(noun="Document" if nested else "Text") from error.__cause__
+        self._cached(count_cached(documents))
         windows = [window for document in documents for window in document.windows]
         rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
 
@@ -139,8 +147,9 @@ class Service:
             normalize=False,
             empty="error",
         )
-        make = document_recipe if route == CONTEXTUAL_PATH else query_recipe
-        return make(settings, self._backend)
+        if route == CONTEXTUAL_PATH:
+            return document_recipe(settings, self._backend, self._embedder.cache)
+        return query_recipe(settings, self._backend)
 
 
 def _plan(
@@ -154,14 +163,13 @@ def _plan(
     for document in planned:
         if document.error is not None:
             raise document.error
-    counts = [document_tokens(document, recipe) for document in planned]
-    for number, count in enumerate(counts):
-        if count > MAX_DOCUMENT_TOKENS:
+    for document in planned:
+        if document.tokens > MAX_DOCUMENT_TOKENS:
             _refuse(
-                f"Document {number} has {count:,} tokens, separators between its chunks included; "
-                f"the maximum is {MAX_DOCUMENT_TOKENS:,}."
+                f"Document {document.number} has {document.tokens:,} tokens, separators between "
+                f"its chunks included; the maximum is {MAX_DOCUMENT_TOKENS:,}."
             )
-    tokens = sum(counts)
+    tokens = sum(document.tokens for document in planned)
     if tokens > MAX_REQUEST_TOKENS:
         _refuse(f"the request has {tokens:,} tokens; the maximum is {MAX_REQUEST_TOKENS:,}.")
     return planned, tokens
@@ -175,16 +183,6 @@ def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Docum
         check_document([each] if isinstance(each, str) else each, number)
         for number, each in enumerate(documents)
     ]
-
-
-def document_tokens(document: PlannedDocument, recipe: Recipe) -> int:
-    """Return the tokens of a document: of every chunk once, and of the separators."""
-    counts = {
-        chunk: window.chunks[chunk - window.first].count
-        for window in document.windows
-        for chunk in window.keep
-    }
-    return sum(counts.values()) + recipe.layout.separator_tokens * (len(counts) - 1)
 
 
 def _refuse(message: str) -> None:

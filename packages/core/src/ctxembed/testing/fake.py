@@ -10,6 +10,7 @@ from threading import Lock
 
 import numpy as np
 
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk, sibling_fingerprint
 from ctxembed.encoding import Array, Form, quantize_tanh, to_binary
@@ -47,6 +48,7 @@ class FakeBackend:
         delay: float = 0.0,
         record: bool = True,
     ) -> None:
+        self.identity = ModelIdentity("fake", f"{spec.name}, {spec.dimensions}")
         self.spec = spec
         self.limits = limits or Limits(batch_tokens=2048)
         self.forms = forms

@@ -24,6 +24,7 @@ from ctxembed.backends.api.halving import send_in_halves
 from ctxembed.backends.api.request_limits import lowered, request_limits
 from ctxembed.backends.api.token_estimate import estimate_chunks
 from ctxembed.backends.api.usage import Used, add_request
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
@@ -56,7 +57,11 @@ def load(settings: Settings, api_key: str | None = None) -> ApiBackend:
     endpoint = find_endpoint(settings, api_key)
     limits = request_limits(spec, settings.batch_tokens, endpoint.concurrency)
     tokenizer = None if settings.tokenizer is None else _tokenizer(settings.tokenizer, spec)
-    return ApiBackend(spec, endpoint, limits, settings.dimensions, tokenizer)
+    counter = settings.counter
+    if tokenizer is not None:
+        counter = f"{counter}:{tokenizer.digest()}"
+    identity = ModelIdentity("api", spec.name, endpoint.base_url, counter)
+    return ApiBackend(spec, endpoint, limits, settings.dimensions, tokenizer, identity)
 
 
 class ApiBackend:
@@ -75,10 +80,12 @@ class ApiBackend:
         limits: Limits,
         dimensions: int | None,
         tokenizer: ChunkTokenizer | None,
+        identity: ModelIdentity | None = None,
     ) -> None:
         """Take what `load` has found; `dimensions` is what requests ask for, None for all."""
         self.spec = spec
         self.limits = limits
+        self.identity = identity
         self.used: Used = (0, None)
         self._endpoint = endpoint
         self._dimensions = dimensions

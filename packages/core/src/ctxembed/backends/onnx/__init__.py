@@ -7,11 +7,12 @@ is read, by the modules that the torch backend uses too.
 from functools import partial
 
 from ctxembed.backends import Backend
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.onnx.backend import OnnxBackend
 from ctxembed.backends.onnx.device import pick_gpu
 from ctxembed.backends.onnx.model import Loaded, load_embedded, load_model
-from ctxembed.backends.onnx.weights import HUB_FILES, embedded_weights
+from ctxembed.backends.onnx.weights import HUB_FILES, embedded_digest, embedded_weights
 from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
 from ctxembed.checkpoint import checkpoint_digest
@@ -44,8 +45,9 @@ def load(settings: Settings) -> Backend:
     gpu = pick_gpu(settings.device)
     if settings.spec is not None and embedded:
         loaded, spec = _embedded(settings.spec, gpu), settings.spec
+        identity = ModelIdentity("onnx", embedded_digest())
     else:
-        loaded, spec = _from_directory(settings, gpu)
+        loaded, spec, identity = _from_directory(settings, gpu)
     if settings.device is not None and loaded.session.gpu != gpu:
         raise ConfigurationError(
             f"device is {settings.device!r} and ONNX Runtime's CUDA provider did not start. Hint: "
@@ -56,7 +58,7 @@ def load(settings: Settings) -> Backend:
     limits = Limits(
         batch_tokens=settings.batch_tokens or usual, padded=loaded.session.takes_padding
     )
-    return OnnxBackend(loaded, spec, limits)
+    return OnnxBackend(loaded, spec, limits, identity)
 
 
 def _embedded(spec: ModelSpec, gpu: int | None) -> Loaded:
@@ -67,10 +69,13 @@ def _embedded(spec: ModelSpec, gpu: int | None) -> Loaded:
     )
 
 
-def _from_directory(settings: Settings, gpu: int | None) -> tuple[Loaded, ModelSpec]:
+def _from_directory(
+    settings: Settings, gpu: int | None
+) -> tuple[Loaded, ModelSpec, ModelIdentity]:
     directory, config = open_directory(settings, HUB_FILES)
+    identity = ModelIdentity("onnx", checkpoint_digest(directory))
     loaded = get_or_load(
-        ("onnx", directory.resolve(), checkpoint_digest(directory), gpu),
-        partial(load_model, directory, config, gpu),
+        (identity, directory.resolve(), gpu), partial(load_model, directory, config, gpu)
     )
-    return loaded, directory_spec(settings, directory, config, loaded.tokenizer.specials)
+    spec = directory_spec(settings, directory, config, loaded.tokenizer.specials)
+    return loaded, spec, identity

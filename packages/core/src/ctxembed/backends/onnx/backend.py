@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.backends.onnx.model import Loaded
 from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.batches import Batch, Limits
@@ -16,8 +17,15 @@ from ctxembed.models import ModelSpec
 class OnnxBackend:
     """A backend over an ONNX graph; what it loaded it may share with others."""
 
-    def __init__(self, loaded: Loaded, spec: ModelSpec, limits: Limits) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        spec: ModelSpec,
+        limits: Limits,
+        identity: ModelIdentity | None = None,
+    ) -> None:
         self.spec = spec
+        self.identity = identity
         self.limits = limits
         self.forms: frozenset[Form] = frozenset(("pooled",))
         if spec.quantizer == "tanh":

@@ -51,6 +51,12 @@ def check_embedded(weights: Path) -> None:
         )
 
 
+def embedded_digest() -> str:
+    """Return what tells the embedded model from others: its weights' hash, and its words'."""
+    with VOCABULARY.open("rb") as file:
+        return f"{_SHA256}:{file_digest(file, 'sha256').hexdigest()}"
+
+
 def find_graph(directory: Path) -> Path:
     """Return the file to open: the vendor's `onnx/model.onnx`, `model.onnx`, or the only one."""
     for name in _GRAPHS:

@@ -4,12 +4,14 @@ from functools import partial
 
 from ctxembed.backends import Backend
 from ctxembed.backends.config import is_pplx, read_json
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.torch.backend import TorchBackend
 from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtype
-from ctxembed.backends.torch.model import identity, load_model
+from ctxembed.backends.torch.model import load_model, weights_key
 from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
+from ctxembed.checkpoint import checkpoint_digest
 from ctxembed.settings import Settings
 
 _HUB_FILES = (
@@ -44,9 +46,10 @@ def load(settings: Settings) -> Backend:
 
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))
+    digest = checkpoint_digest(directory)
     loaded = [
         get_or_load(
-            identity(directory, dtype, device),
+            weights_key(directory, digest, dtype, device),
             partial(load_model, directory, config, dtype, device),
         )
         for device in devices
@@ -60,4 +63,5 @@ def load(settings: Settings) -> Backend:
         padded=model.padded,
         concurrency=ahead * len(devices),
     )
-    return TorchBackend(loaded, spec, limits)
+    identity = ModelIdentity("torch", digest, str(dtype))
+    return TorchBackend(loaded, spec, limits, identity)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.backends.torch.model import Loaded
 from ctxembed.backends.torch.pooling import in_form, segment_means
@@ -34,8 +35,15 @@ class TorchBackend:
     Each of `loaded` holds the same model; a batch goes to the one that has the fewest to do.
     """
 
-    def __init__(self, loaded: Sequence[Loaded], spec: ModelSpec, limits: Limits) -> None:
+    def __init__(
+        self,
+        loaded: Sequence[Loaded],
+        spec: ModelSpec,
+        limits: Limits,
+        identity: ModelIdentity | None = None,
+    ) -> None:
         self.spec = spec
+        self.identity = identity
         self.limits = limits
         self.forms: frozenset[Form] = frozenset(("pooled",))
         if spec.quantizer == "tanh":

@@ -18,7 +18,7 @@ from ctxembed.backends.torch.qwen3 import load_qwen3
 from ctxembed.backends.torch.qwen3_config import read_qwen3_config
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.batches import UNLIMITED
-from ctxembed.checkpoint import checkpoint_digest, weight_files
+from ctxembed.checkpoint import weight_files
 from ctxembed.errors import ModelLoadError
 
 
@@ -97,7 +97,9 @@ def _load(
     return tokenizer, load_qwen3(find_weights(directory), qwen3, dtype, device, kind)
 
 
-def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hashable:
+def weights_key(
+    directory: Path, digest: str, dtype: torch.dtype, device: torch.device
+) -> Hashable:
     """Return what tells loaded models apart: files as they are now, type and device.
 
     Times and sizes alone are not enough: a copy can bring new weights along under an old time.
@@ -109,4 +111,4 @@ def identity(directory: Path, dtype: torch.dtype, device: torch.device) -> Hasha
         (path.name, state.st_mtime_ns, state.st_size)
         for path, state in zip(paths, states, strict=True)
     )
-    return "torch", directory.resolve(), checkpoint_digest(directory), stamps, dtype, device
+    return "torch", directory.resolve(), digest, stamps, dtype, device

@@ -39,6 +39,8 @@ from llama_index.embeddings.ctxembed.siblings import check_complete, group_sibli
 
 logger = logging.getLogger(__name__)
 
+_CACHE = ("cache", "cache_bytes")
+
 
 class ContextualEmbedding(SettingsFields, BaseEmbedding):
     """Embeds nodes with the others of their document, and queries, through `ctxembed`.
@@ -116,8 +118,13 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         return self._embedder.fingerprint(self.settings, self._key())
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Return every setting, and the fingerprint, which also covers the files of a model."""
-        return super().to_dict(**kwargs) | {"fingerprint": self.fingerprint}
+        """Return every setting but the cache, and the fingerprint, which also covers files.
+
+        LlamaIndex hashes this to see whether a pipeline is still the same. The cache changes no
+        vector, and belongs to a machine.
+        """
+        values = super().to_dict(**kwargs) | {"fingerprint": self.fingerprint}
+        return {name: value for name, value in values.items() if name not in _CACHE}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], **kwargs: Any) -> Self:

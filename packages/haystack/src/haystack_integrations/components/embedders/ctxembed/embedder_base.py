@@ -136,6 +136,7 @@ def usage_since(before: Usage, after: Usage) -> dict[str, Any]:
         "prompt_tokens": tokens,
         "total_tokens": tokens,
         "requests": after.requests - before.requests,
+        "cached_documents": after.cached_documents - before.cached_documents,
     }
     if after.cost is not None:
         usage["cost"] = after.cost - (before.cost or 0.0)
