@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from encoded import encode
 from hypothesis import given
 
 from ctxembed import (
@@ -27,7 +28,7 @@ from ctxembed import (
     Settings,
     group,
 )
-from ctxembed.encoding import encode, mix, quantize_tanh
+from ctxembed.encoding import mix, quantize_tanh
 from ctxembed.testing import FakeBackend
 from ctxembed.testing.fake import fake_rows
 from ctxembed.windows import layout_for, plan_windows

@@ -3,12 +3,12 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from encoded import encode
 from hypothesis import assume, given
 from hypothesis.extra.numpy import arrays
 
 from ctxembed.encoding import (
     empty_row,
-    encode,
     form_for,
     mix,
     normalize,

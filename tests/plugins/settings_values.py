@@ -21,6 +21,8 @@ CHANGE_VECTORS = {
 SAME_VECTORS = {
     "device": "cuda:1",
     "batch_tokens": 100,
+    "cache": "some/folder",
+    "cache_bytes": 2**21,
     "base_url": "http://127.0.0.1:1/v1",
     "timeout": 12.5,
     "max_retries": 3,

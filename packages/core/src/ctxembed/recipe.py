@@ -63,6 +63,7 @@ def document_recipe(
         identity,
         layout,
         form=recipe.stored,
+        quantizer=recipe.quantizer,
         dimensions=recipe.dimensions,
         prefix=prefix.text if prefix else "",
     )

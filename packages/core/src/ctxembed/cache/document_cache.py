@@ -16,6 +16,7 @@ from ctxembed.cache.entry import CachedDocument, from_bytes, to_bytes
 from ctxembed.documents import sibling_fingerprint
 from ctxembed.encoding import StoredForm
 from ctxembed.fingerprint import FORMAT_VERSION
+from ctxembed.models import Quantizer
 from ctxembed.windows import Layout
 
 
@@ -56,6 +57,7 @@ def document_cache(
     layout: Layout,
     *,
     form: StoredForm,
+    quantizer: Quantizer,
     dimensions: int,
     prefix: str,
 ) -> DocumentCache:
@@ -68,6 +70,7 @@ def document_cache(
         "prefix": prefix,
         "max_tokens": layout.max_tokens,
         "rows": form,
+        "quantizer": quantizer,
         "dimensions": dimensions,
     }
     context = None

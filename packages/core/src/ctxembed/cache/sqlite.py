@@ -31,6 +31,8 @@ _SCHEMA = f"""
 PRAGMA page_size = 4096;
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+BEGIN;
 CREATE TABLE entries (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE keys (
     key BLOB PRIMARY KEY, id INTEGER NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL
@@ -38,6 +40,7 @@ CREATE TABLE keys (
 CREATE INDEX by_use ON keys (used);
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 _SECONDS_FOR_A_LOCK = 5.0
 _SECONDS_OF_REST = 60.0
@@ -112,6 +115,7 @@ class SqliteCache:
                 return otherwise
             try:
                 if self._connection is None:
+                    make(self.folder)
                     self._connection = connect(self.folder)
                 return action(self._connection)
             except (sqlite3.Error, OSError, ConfigurationError) as error:
@@ -149,8 +153,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     )
 
 
-def connect(folder: Path, *, create: bool = True) -> sqlite3.Connection:
-    """Return a connection to the cache of a folder.
+def connect(folder: Path) -> sqlite3.Connection:
+    """Return a connection to the cache of a folder, where there is one.
 
     Raises:
         ConfigurationError: The file is not a cache of this version.
@@ -159,9 +163,7 @@ def connect(folder: Path, *, create: bool = True) -> sqlite3.Connection:
     """
     path = folder / FILE_NAME
     if not path.is_file():
-        if not create:
-            raise ConfigurationError(f"{folder} holds no vector cache.")
-        _make(path)
+        raise ConfigurationError(f"{folder} holds no vector cache.")
     connection = _connection(path)
     try:
         _check(connection, path)
@@ -193,11 +195,19 @@ def _connection(path: Path) -> sqlite3.Connection:
     )
 
 
-def _make(path: Path) -> None:
-    """Make an empty cache, which appears complete, and leave one that another process makes."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def make(folder: Path) -> None:
+    """Make an empty cache, which appears complete; one that is there already stays.
+
+    Raises:
+        OSError: The folder cannot be made or written.
+        sqlite3.Error: The file system cannot lock files.
+    """
+    path = folder / FILE_NAME
+    if path.is_file():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives the files that it puts beside this one the same mode, which is 0600
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f"{FILE_NAME}.")
+    number, name = tempfile.mkstemp(dir=folder, prefix=f"{FILE_NAME}.")
     os.close(number)
     try:
         with closing(_connection(Path(name))) as connection:
@@ -205,7 +215,7 @@ def _make(path: Path) -> None:
         with suppress(FileExistsError):
             os.link(name, path)
     finally:
-        for each in path.parent.glob(f"{Path(name).name}*"):
+        for each in folder.glob(f"{Path(name).name}*"):
             each.unlink()
 
 
@@ -295,18 +305,26 @@ def _oldest(connection: sqlite3.Connection, excess: int, used_before: float) -> 
     return found
 
 
-def remove(folder: Path) -> None:
-    """Remove the files of a cache, whatever is in them; a run that uses them goes on without.
+def clear(folder: Path) -> None:
+    """Remove all documents of a cache, or its files where they cannot be read.
+
+    Files that can be read are emptied and not removed, because a process may be using them.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is no cache.
         OSError: The files cannot be removed.
+        sqlite3.OperationalError: Another process holds the file.
     """
-    found = [*folder.glob(f"{FILE_NAME}*")]
-    if not found:
+    if not (folder / FILE_NAME).is_file():
         raise ConfigurationError(f"{folder} holds no vector cache.")
-    for path in found:
-        path.unlink(missing_ok=True)
+    try:
+        with closing(connect(folder)) as connection:
+            shrink(connection, 0, used_before=float("inf"))
+    except (ConfigurationError, sqlite3.DatabaseError) as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        for path in folder.glob(f"{FILE_NAME}*"):
+            path.unlink(missing_ok=True)
 
 
 def contents(connection: sqlite3.Connection) -> CacheContents:

@@ -9,7 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ctxembed.cache.sqlite import connect, contents, remove, shrink
+from ctxembed.cache.sqlite import clear as clear_folder
+from ctxembed.cache.sqlite import connect, contents, shrink
 from ctxembed.cli.command_group import Group
 from ctxembed.cli.plurals import counted
 from ctxembed.errors import ConfigurationError
@@ -36,7 +37,7 @@ def info(folder: Folder) -> None:
 @cache.command()
 def clear(folder: Folder) -> None:
     """Remove all vectors of a cache, also where its file is damaged or of another version."""
-    remove(folder)
+    clear_folder(folder)
     print(f"{folder} is empty")
 
 
@@ -63,7 +64,7 @@ def prune(
 
 def _with(folder: Path, action: Callable[[Connection], T]) -> T:
     try:
-        with closing(connect(folder, create=False)) as connection:
+        with closing(connect(folder)) as connection:
             return action(connection)
     except DatabaseError as error:
         raise ConfigurationError(
