@@ -19,6 +19,7 @@ from ctxembed.assembly import assemble_all
 from ctxembed.backends import Backend
 from ctxembed.documents import Document, check_document
 from ctxembed.embedder import Embedder
+from ctxembed.encoding import Array
 from ctxembed.errors import EmbedError
 from ctxembed.execution import array_of
 from ctxembed.planning import PlannedDocument, count_cached, plan_documents
@@ -116,7 +117,9 @@ class Service:
             raise error.at(noun="Document" if nested else "Text") from error.__cause__
         self._cached(count_cached(documents))
         windows = [window for document in documents for window in document.windows]
-        rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
+        rows: list[Array] = []
+        if windows:
+            rows = await asyncio.wrap_future(self._dispatcher.submit(windows, recipe))
 
         def finish() -> bytes:
             return response_body(
