@@ -72,7 +72,8 @@ class Cosine:
             lengths = squares[which[piece]] * np.square(rows).sum(axis=1)
             rows *= queries[which[piece]]
             products = rows.sum(axis=1)
-            # One division of integers: rows of one direction have the same score to the last bit.
+            # One division of integers, exact up to 5,792 dimensions of int8: so rows of one
+            # direction have the same score to the last bit.
             shares = np.square(products) / np.where(lengths == 0, 1, lengths)
             scores[piece] = np.copysign(np.sqrt(np.minimum(shares, 1)), products)
             scores[piece][lengths == 0] = -np.inf
