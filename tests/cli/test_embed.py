@@ -222,7 +222,7 @@ def test_full_disk_leaves_the_old_file(run, lines, tmp_path, monkeypatch):
     [
         (["missing.jsonl"], "missing.jsonl: No such file or directory"),
         (["."], ".: Is a directory"),
-        (["in.jsonl", "-o", "out.csv"], "out.csv: the name has to end on .parquet or .jsonl."),
+        (["in.jsonl", "-o", "out.csv"], "out.csv: the name has to end in .parquet or .jsonl."),
         (["in.jsonl", "-o", "no/out.jsonl"], "there is no folder no."),
         (["in.jsonl", "-o", "in.jsonl"], "in.jsonl would take the place of the input."),
         (["in.jsonl", "-o", "./link.jsonl"], "link.jsonl would take the place of the input."),

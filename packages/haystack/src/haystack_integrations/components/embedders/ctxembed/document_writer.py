@@ -255,8 +255,8 @@ def _check_rows(documents: Sequence[Document], source_key: str) -> None:
         if not document.embedding:
             raise InputError(
                 f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
-                "ContextualDocumentEmbedder before the writer; sources that it failed on have to "
-                "be taken out whole.",
+                "ContextualDocumentEmbedder before the writer, and take out all documents of a "
+                "source that it failed on.",
                 key=_source(document, source_key),
             )
     counts = Counter(document.id for document in documents)
