@@ -64,7 +64,7 @@ class ContextualNodeParser(NodeParser):
         embed_model: Where given, nodes are embedded too, in one step with splitting.
         errors: What a document gets that cannot be embedded as it is. "raise" raises its
             `InputError`. "skip" logs it, lists it in `failures`, and goes on with the others; it
-            needs `embed_model` or `check_with`.
+            needs `embed_model` or `check_with`. In a pipeline with a docstore, run by `ingest`.
         check_with: With `errors="skip"`, the embedding that nodes are checked for where it is not
             `embed_model`: it counts their tokens and embeds nothing.
     """
@@ -105,6 +105,10 @@ class ContextualNodeParser(NodeParser):
     def failures(self) -> list[InputError]:
         """What was left out by the last call; the `key` of each is the source document's id."""
         return [*self._failures]
+
+    @failures.setter
+    def failures(self, failures: list[InputError]) -> None:
+        self._failures = failures
 
     @field_serializer("inner")
     def _dump_inner(self, inner: NodeParser) -> dict[str, Any]:
