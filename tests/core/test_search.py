@@ -217,10 +217,10 @@ def test_without_codes_the_query_keeps_its_values():
 @pytest.mark.parametrize("kind", ["int8", "float32", "uint8", "equal"])
 @pytest.mark.parametrize("queries", [1, 64, 100])
 def test_memory_is_bounded_by_block_bytes(tmp_path, kind, queries):
-    """32 MiB of rows on disk (4 of equal ones, all of which tie), through at most 2 MiB."""
+    """8 MiB of rows on disk (2 of equal ones, all of which tie), through at most 1 MiB."""
     path, dimensions = tmp_path / "rows", 256
     dtype = np.dtype(np.int8 if kind == "equal" else kind)
-    size = 4 * MIB if kind == "equal" else 32 * MIB
+    size = 2 * MIB if kind == "equal" else 8 * MIB
     shape = (size // dimensions // dtype.itemsize, dimensions)
     random = np.random.default_rng(3)
     rows = np.memmap(path, dtype, "w+", shape=shape)
@@ -230,13 +230,13 @@ def test_memory_is_bounded_by_block_bytes(tmp_path, kind, queries):
     rows = np.memmap(path, dtype, "r", shape=shape)
     tracemalloc.start()
     try:
-        nearest(asked, rows, 10, block_bytes=2 * MIB)
+        nearest(asked, rows, 10, block_bytes=MIB)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
     beside = 3 * queries * dimensions * 8 + queries * 10 * 100
-    assert peak < 2 * MIB + beside
+    assert peak < MIB + beside
 
 
 @pytest.mark.parametrize("k", [10, 1000])

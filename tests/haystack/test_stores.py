@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import sys
-import time
+import threading
 from contextlib import closing
 from uuid import uuid4
 
@@ -70,18 +70,27 @@ def chroma_server(tmp_path_factory):
     command = "from chromadb.cli.cli import app; app()"
     folder = tmp_path_factory.mktemp("server")
     arguments = ["run", "--path", str(folder), "--port", str(port)]
+    listening = threading.Event()
+
+    def follow(output):
+        """Read to the end, so that the server never waits for a full pipe."""
+        for line in output:
+            if b"listening on address" in line:
+                listening.set()
+
     with subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as server:
-        for _ in range(300):
-            with closing(socket.socket()) as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield port
-        server.terminate()
+        reader = threading.Thread(target=follow, args=(server.stdout,))
+        reader.start()
+        try:
+            assert listening.wait(120), "the server has not said that it listens"
+            yield port
+        finally:
+            server.terminate()
+            reader.join()
 
 
 CASES = [
