@@ -520,3 +520,25 @@ def test_missing_backend_library_names_the_extra():
     )
 
     assert found.stdout.endswith('pip install "ctxembed[torch]"\n')
+
+
+def test_documents_are_checked_without_the_model_as_embedding_would_refuse_them():
+    backend = FakeBackend()
+    embedder = Embedder(backend)
+    documents = [["one", "two"], ["one", "a " * 1001], ["a", " "], ["\ud800"], [], ["fine"]]
+    found = embedder.check_documents(documents)
+    assert backend.batches == []
+    assert [type(error) for error in found] == [
+        type(None),
+        DocumentTooLongError,
+        EmptyChunkError,
+        InputError,
+        InputError,
+        type(None),
+    ]
+    refused = embedder.stream(documents, errors="return")
+    assert [str(each) for each in found if each] == [
+        str(outcome) for outcome in refused if isinstance(outcome, EmbedError)
+    ]
+    assert [(error.document, error.chunk) for error in found[1:4]] == [(1, 1), (2, 1), (3, 0)]
+    assert embedder.check_documents([]) == []
