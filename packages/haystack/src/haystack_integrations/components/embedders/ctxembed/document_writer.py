@@ -214,18 +214,17 @@ class ContextualDocumentWriter:
         )
 
     def _filters(self, plan: WritePlan) -> list[Filters]:
-        """Return filters that find the former rows; a store takes a list of one type only."""
+        """Return filters that find the former rows; a store takes a list of one type only.
+
+        Ids are asked for one by one: Chroma knows no other filter for them.
+        """
         field = f"meta.{self.source_key}"
-        wanted: list[tuple[str, list[Any]]] = [
-            (field, [key for key in plan.sources if isinstance(key, int)]),
-            (field, [key for key in plan.sources if isinstance(key, str)]),
-            ("id", [*plan.blank_ids]),
-        ]
+        by_type = [[key for key in plan.sources if isinstance(key, kind)] for kind in (int, str)]
         return [
             {"field": field, "operator": "in", "value": names[n : n + _SOURCES_PER_FILTER]}
-            for field, names in wanted
+            for names in by_type
             for n in range(0, len(names), _SOURCES_PER_FILTER)
-        ]
+        ] + [{"field": "id", "operator": "==", "value": each} for each in plan.blank_ids]
 
     def _stale(
         self, found: Iterable[Sequence[Document]], plan: WritePlan, spared: Collection[str]
