@@ -199,7 +199,9 @@ def test_where_nobody_knows_what_is_new_nothing_is_deleted(embeddings, registry,
     assert repr(IDS[9]) in note
 
 
-@pytest.mark.parametrize("spelled", [None, "".join, "another {}".format], ids=repr)
+@pytest.mark.parametrize(
+    "spelled", [None, "".join, "another {}".format], ids=["not", "alike", "otherwise"]
+)
 def test_a_store_may_name_its_rows_in_a_way_of_its_own(embeddings, registry, chunks, spelled):
     class Store(InMemoryVectorStore):
         def get_by_ids(self, ids, /):
