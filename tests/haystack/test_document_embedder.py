@@ -181,8 +181,8 @@ async def test_empty_content_comes_back_without_a_vector_or_a_size(
     assert [document.id for document in found] == [document.id for document in given]
     (record,) = caplog.records
     assert record.getMessage() == (
-        "1 chunks without text come back without an embedding; "
-        "ContextualDocumentWriter leaves them out. They are of 'two'."
+        "Chunks without text: 1, of 'two'. They come back without an embedding, and "
+        "ContextualDocumentWriter leaves them out."
     )
 
 

@@ -477,8 +477,8 @@ async def test_nothing_but_blank_chunks_writes_nothing(call, store):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (embedded("a", "1", "2", "3")[:2], "2 chunks are here of a source that had 3"),
-        (embedded("a", "1", "2", " ", size=3), "2 chunks are here of a source that had 3"),
+        (embedded("a", "1", "2", "3")[:2], "the call has 2 chunks of a source that had 3"),
+        (embedded("a", "1", "2", " ", size=3), "the call has 2 chunks of a source that had 3"),
         (embedded("a", "1", " ")[1:], "split_id 0 is missing"),
         (
             [
@@ -488,7 +488,7 @@ async def test_nothing_but_blank_chunks_writes_nothing(call, store):
                     for r in embedded("a", "2", size=2)
                 ],
             ],
-            "1 chunks are here of a source that had 2",
+            "the call has 1 chunks of a source that had 2",
         ),
     ],
 )
@@ -506,7 +506,7 @@ async def test_a_source_of_the_writer_may_be_several_of_the_embedder(call, store
     sections = [*embedded("s1", "a", "b"), *embedded("s2", "c"), *embedded("s3", "d", "e")]
     given = [replace(each, meta=each.meta | {"file": "f"}) for each in sections]
     assert (await call(writer, documents=given))["documents_written"] == 5
-    with pytest.raises(InputError, match="3 chunks are here of a source that had 2"):
+    with pytest.raises(InputError, match="the call has 3 chunks of a source that had 2"):
         await call(writer, documents=given[:-1])
 
 

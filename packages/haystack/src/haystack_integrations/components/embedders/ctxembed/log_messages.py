@@ -78,8 +78,8 @@ def report_blank(sources: Sequence[SourceChunks]) -> None:
     found = [each for each in sources if each.blank]
     if found:
         logger.warning(
-            "{count} chunks without text come back without an embedding; "
-            "ContextualDocumentWriter leaves them out. They are of {sources}.",
+            "Chunks without text: {count}, of {sources}. They come back without an embedding, and "
+            "ContextualDocumentWriter leaves them out.",
             count=sum(each.blank for each in found),
             sources=named([each.siblings.source for each in found]),
         )

@@ -113,7 +113,7 @@ def _check_whole(siblings: Siblings, written: Sequence[Document]) -> None:
     sizes = Counter(d.meta[CONTEXT_SIZE] for d in written if _is_size(d.meta.get(CONTEXT_SIZE)))
     for size, count in sizes.items():
         if count % size:  # a writer's source may be made of several sources of the embedder
-            problem = problem or f"{count} chunks are here of a source that had {size}"
+            problem = problem or f"the call has {count} chunks of a source that had {size}"
     if problem is not None:
         raise InputError(
             f"{problem}, so this is not the whole source and nothing was written. Hint: give all "
