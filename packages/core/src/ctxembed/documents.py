@@ -124,8 +124,8 @@ def check_document(
             )
         if empty == "error" and is_blank(text):
             raise EmptyChunkError(
-                'is empty or only whitespace. Hint: drop it. empty="zero" gives it a zero row, which '
-                "a vector store may return as the best hit.",
+                'is empty or only whitespace. Hint: drop it. empty="zero" gives it a zero row, '
+                "which a vector store may return as the best hit.",
                 document=number,
                 chunk=index,
             )
