@@ -2,11 +2,12 @@
 
     python benchmarks/api_client.py [--latency 0.2] [--documents 2000] [--repeat 5]
 
-A server in a process of its own answers every request after LATENCY seconds plus its tokens at
-400,000 a second, without limiting anybody. The same documents go through (a) the official library,
-32 documents a request, one request at a time, (b) its asynchronous client, 64 requests at once by
-hand, (c) this client. All decode what comes back. Each run has a process of its own, so that no library
-pays for the objects of another. Nothing here says how fast the real API is.
+A server in a process of its own answers every request after LATENCY seconds, plus its tokens at
+400,000 per second, without limiting anybody. The same documents go through (a) the official
+library, 32 documents per request, one request at a time, (b) its asynchronous client, with code
+around it that keeps 64 requests under way, and (c) this client. All decode the answers. Each run
+has a process of its own, so that no library pays for the objects of another. None of this says how
+fast the real API is.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ async def serve(latency: float, port, stats) -> None:
                 ]
                 body = msgspec.json.encode({"object": "list", "data": data, "usage": {}})
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-                    % len(body)
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                    b"content-length: %d\r\n\r\n" % len(body)
                 )
                 writer.write(body)
                 await writer.drain()
@@ -144,14 +145,14 @@ def ours(documents) -> list[np.ndarray]:
 
 
 WAYS = {
-    "official library, 32 documents a request, one at a time": official,
-    "official asynchronous library, 32 documents a request, 64 at once": official_async,
+    "official library, 32 documents per request, one at a time": official,
+    "official asynchronous library, 32 documents per request, 64 at once": official_async,
     "ctxembed": ours,
 }
 
 
 def run_once(name, count, url, stats, seconds) -> None:
-    """Time one way in this process, once it has embedded one document and so imported what it needs."""
+    """Time one way in this process, after one document, which imports what the way needs."""
     os.environ["PERPLEXITY_BASE_URL"] = url
     os.environ["PERPLEXITY_API_KEY"] = "k"
     documents = mixed_documents(count)
@@ -188,20 +189,22 @@ def table(options, found) -> str:
     head = f"""# The API client on loopback
 
 {len(documents):,} documents, {chunks:,} chunks, {words:,} words (a word is a token to the server);
-{options.latency * 1000:.0f} ms a request plus {SERVER_RATE:,} tokens a second, unlimited requests at
-once; best and median of {options.repeat} runs each, taken in turn, each in a process of its own.
+{options.latency * 1000:.0f} ms per request plus {SERVER_RATE:,} tokens per second, any number of
+requests at once; best and median of {options.repeat} runs each, taken in turn, each in a process
+of its own.
 
 {facts["Processor"]}, {facts["Versions"]}, {facts["Date"]};
 load before the run {facts["Load before the run"]}; `python benchmarks/api_client.py`.
 
-| way | requests | tokens a request | seconds | median | times the first |
+| way | requests | tokens per request | seconds | median | times the first |
 | --- | --- | --- | --- | --- | --- |
 """
     rows = []
     for name, (took, sent, words) in best.items():
         middle = statistics.median(seconds for seconds, _, _ in found[name])
         rows.append(
-            f"| {name} | {sent} | {words // sent:,} | {took:.2f} | {middle:.2f} | {first / took:.1f} |\n"
+            f"| {name} | {sent} | {words // sent:,} | {took:.2f} | {middle:.2f} "
+            f"| {first / took:.1f} |\n"
         )
     return head + "".join(rows)
 

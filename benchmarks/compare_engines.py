@@ -5,8 +5,8 @@
     python benchmarks/compare_engines.py --engine ctxembed-float32 --engine vllm-float32
     python benchmarks/compare_engines.py --report     # write the table again, run nothing
 
-`nox -s bench-engines` makes the environments and passes the options on. What was measured is kept in
-`results/engines.json`; the table is made from all of it.
+`nox -s bench-engines` makes the environments and passes the options on. What was measured is kept
+in `results/engines.json`; the table is made from all of it.
 """
 
 import argparse

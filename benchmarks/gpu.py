@@ -4,9 +4,9 @@
     python benchmarks/gpu.py --shape 4b            # 16 GB of disk
     python benchmarks/gpu.py --shape tiny --device cpu    # to see that everything runs
 
-bfloat16, random weights. The reference is what the model card shows, in bfloat16: documents in batches
-padded to the longest, PyTorch's own attention under a mask, a loop that pools. Both are given the same
-documents in the same process. The table goes to `results/gpu-SHAPE.md`.
+bfloat16, random weights. The reference is what the model card shows, in bfloat16: documents in
+batches padded to the longest, PyTorch's own attention under a mask, a loop that pools. Both get the
+same documents in the same process. The table goes to `results/gpu-SHAPE.md`.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def main() -> None:
     lines = [
         *markdown(COLUMNS, rows),
         "",
-        f"A query of {len(QUERY.split())} words: {query_milliseconds(ours):.1f} ms (median of many).",
+        f"A query of {len(QUERY.split())} words: {query_milliseconds(ours):.1f} ms (median).",
     ]
     out = told.out or RESULTS / f"gpu-{told.shape}.md"
     title = f"One GPU against the reference approach, {told.shape} shape"

@@ -1,9 +1,9 @@
 """How many stored vectors are contextual, and how many independent, by store, way in and embedder.
 
-`python benchmarks/langchain_peers.py` where langchain-ctxembed, ctxembed[torch] and the stores are
-installed; prints and writes a table. Every vector is compared with that of its chunk among its siblings,
-and with that of its chunk alone: random weights in the public layout, so that a vector made otherwise
-can't look alike by chance.
+Run `python benchmarks/langchain_peers.py` where langchain-ctxembed, ctxembed[torch] and the stores
+are installed. It prints and writes a table. Every vector is compared with that of its chunk among
+its siblings, and with that of its chunk alone. The weights are random, in the public layout, so
+that a vector that was made in another way cannot look alike by chance.
 """
 
 import argparse
@@ -96,7 +96,7 @@ class Peer:
 
 
 class WholeCall(Embeddings):
-    """The texts of a call are one document: langchain-voyageai up to 0.3.3, and every Jina wrapper."""
+    """The texts of a call are one document: langchain-voyageai up to 0.3.3, all Jina wrappers."""
 
     def __init__(self, embeddings: ContextualEmbeddings) -> None:
         self._embeddings = embeddings
@@ -195,7 +195,7 @@ def by_index(batch_size: int, *, edit: bool = False) -> Callable[..., VectorStor
 
 WAYS = {
     "`add_documents`, all at once": add,
-    "`add_documents`, one document a call": add_by_document,
+    "`add_documents`, one document per call": add_by_document,
     "`from_documents`": from_documents,
     "`index`, batches of 100": by_index(100),
     "`index`, batches of 4": by_index(4),
@@ -294,9 +294,9 @@ def page(kinds: list[str], table: list[list[str]]) -> str:
     lines = [
         "# LangChain: which vectors are contextual, by store and way in",
         "",
-        "Cells: vectors that are those of their chunk among its siblings + those of their chunk alone",
-        f"(cosine at least {ALIKE}) / stored vectors; the rest have seen something else than their",
-        "document. 85 chunks: three documents of 5 and one of 70, with chunks repeated within and",
+        "Cells: vectors of the chunk among its siblings + vectors of the chunk alone (cosine at",
+        f"least {ALIKE}) / stored vectors. The rest have seen something other than their document.",
+        "85 chunks: three documents of 5 and one of 70, with chunks repeated within and",
         "across documents. Every embedder has the same weights behind it (random, in the public",
         "layout); how it passes texts to them is what differs.",
         "",
@@ -304,12 +304,12 @@ def page(kinds: list[str], table: list[list[str]]) -> str:
         "| " + " | ".join(["---"] * (len(kinds) + 2)) + " |",
         *("| " + " | ".join(line) + " |" for line in table),
         "",
-        "- *langchain-perplexity*: the official class, talking to a stand-in on loopback that serves",
-        "  the standard endpoint. It has no way to the contextual one.",
-        "- *whole call is one document*: what langchain-voyageai does up to 0.3.3; *each text alone*:",
-        "  what it does from 0.4.0. Re-enacted over the same weights.",
-        "- The peers' chunks carry their position in the metadata, which plain splitters don't write:",
-        "  without it `index()` drops repeated chunks.",
+        "- *langchain-perplexity*: the official class, with a stand-in on loopback that serves the",
+        "  standard endpoint. It has no way to the contextual one.",
+        "- *whole call is one document*: what langchain-voyageai does up to 0.3.3. *Each text",
+        "  alone*: what it does from 0.4.0. Re-enacted over the same weights.",
+        "- The peers' chunks have their position in the metadata. Plain splitters do not write it,",
+        "  and without it `index()` drops repeated chunks.",
         "",
         f"Written by `python benchmarks/langchain_peers.py` with {versions}.",
         "",

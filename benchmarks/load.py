@@ -3,9 +3,9 @@
     python benchmarks/load.py                 # 10 minutes, 64 clients
     python benchmarks/load.py --minutes 0.5
 
-The server is a process of its own on loopback. Clients are threads with a connection each; one request
-in fifty hangs up before its answer. What was counted is kept in `results/server_load.md`; it ends with
-an error where an answer was lost or mixed up.
+The server is a process of its own on loopback. Clients are threads with a connection each. One
+request in fifty hangs up before its answer. The counts are kept in `results/server_load.md`. The
+script ends with an error if an answer was lost or mixed up.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def main() -> None:
         for thread in threads:
             thread.join()
     told["Measured"] = (
-        f"{arguments.model}, {arguments.clients} clients, {arguments.documents} documents, one a "
-        f"request; {arguments.minutes:g} minutes"
+        f"{arguments.model}, {arguments.clients} clients, {arguments.documents} documents, one "
+        f"per request; {arguments.minutes:g} minutes"
     )
     told["In the end"] = (
         ", ".join(f"{name}: {count:,}" for name, count in sorted(running.counts.items()))

@@ -2,9 +2,9 @@
 
     python benchmarks/minilm_peers.py --python peers=PATH
 
-`nox -s bench-minilm` makes the environments. Texts are the demo's fairy tales, cut into windows that
-the model can read whole, and every way gets the same windows; each cuts its own chunks of up to 64
-tokens from them. A way's vectors are compared with exact means over its own chunks.
+`nox -s bench-minilm` makes the environments. Texts are the demo's fairy tales, cut into windows
+that the model can read whole. Every library gets the same windows, and cuts its own chunks of up to
+64 tokens from them. Its vectors are compared with exact means over its own chunks.
 """
 
 import argparse
@@ -123,7 +123,8 @@ def main() -> None:
             lines += ["", *table(took, tokens)]
     machine["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     machine["Texts"] = (
-        f"{told.tales} fairy tales, {windows} windows of up to {WINDOW_TOKENS} tokens, {tokens:,} in all"
+        f"{told.tales} fairy tales, {windows} windows of up to {WINDOW_TOKENS} tokens, "
+        f"{tokens:,} in all"
     )
     title = "Late chunking with all-MiniLM-L6-v2"
     write_page(told.out, title, "nox -s bench-minilm", machine, lines)

@@ -4,8 +4,8 @@
     python benchmarks/neighbours.py --data FOLDER ... --model mpnet=DIRECTORY \
         --documents mpnet:qmsum_val=4 --sizes mpnet=64
 
-Each chunk is read twice, with its siblings and alone; every share is mixed from those two vectors by
-the core's own functions. `--vectors` keeps them, so that a run that was stopped goes on.
+Each chunk is read twice, with its siblings and alone. Every share is mixed from those two vectors
+by the core's own functions. `--vectors` keeps them, so that a run that was stopped can go on.
 """
 
 import argparse
@@ -43,9 +43,9 @@ before there was this setting. The free rival reads each chunk alone and adds th
 of whole documents; bold ones have 0 outside.
 """
 RULE = """
-The rule was written down before the figures were seen: on two sets, over all models and chunk sizes,
-take the n with the highest mean nDCG@10 among those whose mean MRR@10 is not below that of n = 0. The
-third set tells what that n is worth where it was not chosen.
+The rule was written down before the figures were seen: on two sets, over all models and chunk
+sizes, take the n with the highest mean nDCG@10 among those whose mean MRR@10 is not below that of
+n = 0. The third set tells what that n is worth where it was not chosen.
 """
 
 

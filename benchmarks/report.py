@@ -53,7 +53,7 @@ def listed(told: Mapping[str, object]) -> list[str]:
 def write_page(
     out: Path, title: str, command: str, told: Mapping[str, object], lines: Iterable[str]
 ) -> None:
-    """Print and write a page of results: what it is of, which command wrote it, the facts, the rest."""
+    """Print and write a page of results: its title, the command that wrote it, facts, the rest."""
     opening = [
         f"# {title}",
         "",
@@ -75,7 +75,7 @@ def row(
     work: Mapping[str, float],
     peak: float,
 ) -> list[str]:
-    """Return the cells of an engine that ran: `work` has its tokens and FLOPs, `peak` is in GFLOP/s."""
+    """Return the cells of an engine that ran: `work` is tokens and FLOPs, `peak` is in GFLOP/s."""
     rate = work["flops"] / took["seconds"] / 1e9
     same = took["cosine"] >= LEAST_COSINE
     return [

@@ -37,11 +37,11 @@ COLUMNS = (
 )
 MEANING = """
 Rows are random and in memory. `GB/s` are the bytes of the rows over the seconds, however often they
-are read; memory's speed is that of all cores that read the same rows once and keep their largest word.
-`same rows` is the share of hits that are those of ctxembed.search, whose ties are decided by the
-lower row number: the others leave equal distances of bits in any order. Plain numpy is one product in
-float32 over all rows, or one XOR and one count of bits for each query. The memory is the most that
-the process held, less what it held before the search.
+are read. The memory's speed is that of all cores when they read the same rows once and keep the
+largest word. `same rows` is the share of hits that ctxembed.search finds too. Its ties are decided
+by the lower row number; the others leave equal distances of bits in any order. Plain numpy is one
+product in float32 over all rows, or one XOR and one count of bits for each query. The memory is the
+most that the process held, less what it held before the search.
 """
 
 
@@ -114,7 +114,7 @@ def memory_speed(rows: np.ndarray) -> float:
 
 
 def row(way: str, queries: int, took: dict, ours: dict, speed: float) -> list[str]:
-    """Return the cells of one way; `speed` is memory's, in bytes a second."""
+    """Return the cells of one way; `speed` is memory's, in bytes per second."""
     if "failed" in took:
         return [WAYS[way], str(queries), f"not run: {took['failed']}", "", "", "", ""]
     rate = took["bytes"] / took["seconds"]

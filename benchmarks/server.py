@@ -1,14 +1,15 @@
 """The server's throughput with many small clients, against the same documents embedded directly.
 
-    python benchmarks/server.py                     # minilm: 1, 8 and 64 clients, one document a request
+    python benchmarks/server.py                     # minilm; 1, 8 and 64 clients
     python benchmarks/server.py --random-weights    # through torch: 4 layers of the 0.6b's shape
-    python benchmarks/server.py --simulate 50000    # a device of so many tokens a second instead
-    python benchmarks/server.py --processes 1 2     # one process on all cores, two on half of them each
+    python benchmarks/server.py --simulate 50000    # a device of so many tokens per second instead
+    python benchmarks/server.py --processes 1 2     # one process on all cores, two on half of them
 
-The server is a process of its own on loopback, as `ctxembed serve` starts it. Clients are threads with a
-plain HTTP connection each; they share the machine's cores with the server, the direct run has them
-alone. Each figure is the best of `--repeat` rounds, in which all are taken in turn. CPU seconds are
-those of the processes that hold the model. Each way of calling it writes its own table in `results`.
+The server is a process of its own on loopback, as `ctxembed serve` starts it. Clients are threads
+with a plain HTTP connection each, and send one document per request. They share the machine's cores
+with the server; the direct run has the cores alone. Each figure is the best of `--repeat` rounds,
+in which all are taken in turn. CPU seconds are those of the processes that hold the model. Each of
+the commands above writes its own table in `results`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Best = dict[str, tuple[float, float]]
 
 
 def through_servers(ports: list[int], bodies: list[bytes], clients: int) -> float:
-    """Return the seconds in which threads, shared out over the servers, get all documents answered."""
+    """Return the seconds until threads, spread over the servers, have all documents answered."""
     mine = threading.local()
     turns = itertools.cycle(ports)
 
@@ -138,7 +139,9 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--random-weights", action="store_true")
-    parser.add_argument("--simulate", type=int, default=0, help="tokens a second, 0 for the model")
+    parser.add_argument(
+        "--simulate", type=int, default=0, help="tokens per second, 0 for the model"
+    )
     parser.add_argument("--documents", type=int, default=512)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--processes", type=int, nargs="+", default=[1])

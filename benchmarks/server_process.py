@@ -2,8 +2,8 @@
 
     python benchmarks/server_process.py --model minilm      # as the benchmarks start it
 
-A simulated device sleeps 4 ms a call and as long as its tokens take: what is left is what the server
-itself costs.
+A simulated device sleeps 4 ms per call, and as long as its tokens take. The rest of the time is
+what the server itself costs.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def processor_seconds(pid: int) -> float:
 
 
 class Simulated(FakeBackend):
-    """A device that takes its time and no processor, behind the spec of the smallest official model."""
+    """A device that takes time and no processor, behind the spec of the smallest official model."""
 
     def __init__(self, rate: int) -> None:
         super().__init__(MODELS[0], Limits(batch_tokens=32_768), record=False)

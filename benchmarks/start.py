@@ -38,7 +38,8 @@ COLUMNS = (
 )
 MEANING = """
 The next query is the fastest of five. Peak memory counts the pages of the mapped file that were
-touched, which the system can drop; anonymous is what the process holds for itself once it has answered.
+touched, which the system can drop. Anonymous is what the process holds for itself after it has
+answered.
 """
 
 

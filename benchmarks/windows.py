@@ -3,8 +3,8 @@
     python benchmarks/windows.py                      # about five minutes on two cores
     python benchmarks/windows.py --tokens 2048 --layers 1
 
-Every size runs in a process of its own on all cores, wall time. The vectors, int8 codes over 127, are
-compared with those of one whole window.
+Every size runs in a process of its own on all cores, wall time. The vectors, int8 codes divided by
+127, are compared with those of one whole window.
 """
 
 import argparse
@@ -31,13 +31,13 @@ COLUMNS = (
     "lowest",
     "equal int8 codes",
     "peak memory",
-    "of 28 layers: GFLOP a token",
+    "of 28 layers: GFLOP per token",
 )
 MEANING = """
 Weights are random, and random attention takes about as much from far away as from near by. So the
-cosines show that vectors do change with the window, by how much at the most, and nothing of how much
-a trained model takes from far away, nor whether retrieval gains or loses. Speed and memory are those
-of a trained model. Measure the rest on your own data: `ctxembed demo --data FOLDER`.
+cosines show that vectors change with the window, and by how much at the most. They do not show how
+much a trained model takes from far away, nor whether retrieval gains or loses. Speed and memory are
+those of a trained model. Measure the rest on your own data: `ctxembed demo --data FOLDER`.
 """
 
 

@@ -1,8 +1,10 @@
 """What holds for every test: no network but loopback, no hub, no telemetry."""
 
+import gc
 import os
 import socket
 import sys
+from collections.abc import Iterator
 
 # Libraries read these when they are imported, so they are set before any of them can be.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -48,6 +50,22 @@ pytest_plugins = [
 
 settings.register_profile("ctxembed", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ctxembed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Let the garbage collector pass over what importing the libraries made.
+
+    That is more than a million objects which stay to the end. Otherwise each `gc.collect()` of a
+    test walks them again; what a test makes is collected and counted as before.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

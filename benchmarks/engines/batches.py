@@ -44,7 +44,7 @@ def codes(states: np.ndarray, found: list[tuple[int, int]]) -> np.ndarray:
 
 
 def batches(lengths: list[int], most: int) -> Iterator[list[int]]:
-    """Yield numbers of documents of like length, at most so many tokens a batch with padding."""
+    """Yield numbers of documents of like length, at most so many tokens per batch with padding."""
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         if batch and lengths[batch[0]] * (len(batch) + 1) > most:

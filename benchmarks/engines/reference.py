@@ -17,7 +17,7 @@ BATCH = 32
 def load(
     checkpoint: Path, *, device: str = "cpu", dtype: str = "float32", size: int = BATCH
 ) -> Callable[[Documents], list[np.ndarray]]:
-    """Return the way from documents to codes, `size` documents a batch."""
+    """Return the way from documents to codes, `size` documents per batch."""
     told = json.loads((checkpoint / "config.json").read_text())
     config = Qwen3Config(**{k: v for k, v in told.items() if k not in ("auto_map", "model_type")})
     config.is_causal = False

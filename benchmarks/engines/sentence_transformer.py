@@ -1,4 +1,4 @@
-"""sentence-transformers: token embeddings of whole documents, pooled here; or its plain `encode`."""
+"""sentence-transformers: token embeddings of whole documents, pooled here, or plain `encode`."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -67,7 +67,8 @@ def langchain():
 
     found = model_fields(ContextualEmbeddings)
     found.pop("api_key")
-    return different(found, model_fields(SettingsFields) | {"model": described()["model"]})
+    own = {"model": described()["model"], "show_progress": (bool, False)}
+    return different(found, model_fields(SettingsFields) | own)
 
 
 def llamaindex():

@@ -411,8 +411,8 @@ def test_a_long_key_is_left_out_and_changes_no_class(api):
         ),
         (
             (
-                "Document 0 has 40,000 tokens, separators between its chunks included; the maximum is "
-                "32,768."
+                "Document 0 has 40,000 tokens, separators between its chunks included; the maximum "
+                "is 32,768."
             ),
             None,
             40_000,

@@ -343,7 +343,7 @@ FINAL = [
     ),
     (401, {"error": {"message": "no such key", "code": 401}}, AuthenticationError, "no such key"),
     (403, {}, AuthenticationError, "403"),
-    (404, None, ApiError, "404"),
+    (404, None, ApiError, r"404.*Hint: check base_url\."),
     (
         422,
         {"detail": [{"loc": ["body", "model"], "msg": "is odd", "input": "SECRET"}]},

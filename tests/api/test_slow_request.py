@@ -25,8 +25,12 @@ def run(embedder, documents, way):
 
 
 @pytest.mark.parametrize("way", ["embed_documents", "stream", "aembed_documents", "astream"])
-@pytest.mark.parametrize(("total", "batch_tokens"), [(40, 1), (10_000, 100)])
-def test_the_others_are_answered_before_a_request_that_hangs(api, way, total, batch_tokens):
+@pytest.mark.parametrize(
+    ("total", "settings"),
+    [(40, {"batch_tokens": 1}), (2000, {"batch_tokens": 60, "concurrency": 2})],
+    ids=["one block", "many blocks"],
+)
+def test_the_others_are_answered_before_a_request_that_hangs(api, way, total, settings):
     seen: set[str] = set()
     lock, others = threading.Lock(), threading.Event()
     held: set[str] = set()
@@ -44,7 +48,7 @@ def test_the_others_are_answered_before_a_request_that_hangs(api, way, total, ba
 
     api.always = hold
     documents = [[f"n{number}"] for number in range(total)]
-    with Embedder.open(backend="api", dimensions=128, batch_tokens=batch_tokens) as embedder:
+    with Embedder.open(backend="api", dimensions=128, **settings) as embedder:
         found = run(embedder, documents, way)
 
     assert len(held) < 200

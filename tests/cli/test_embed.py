@@ -222,7 +222,7 @@ def test_full_disk_leaves_the_old_file(run, lines, tmp_path, monkeypatch):
     [
         (["missing.jsonl"], "missing.jsonl: No such file or directory"),
         (["."], ".: Is a directory"),
-        (["in.jsonl", "-o", "out.csv"], "out.csv: the name has to end on .parquet or .jsonl."),
+        (["in.jsonl", "-o", "out.csv"], "out.csv: the name has to end in .parquet or .jsonl."),
         (["in.jsonl", "-o", "no/out.jsonl"], "there is no folder no."),
         (["in.jsonl", "-o", "in.jsonl"], "in.jsonl would take the place of the input."),
         (["in.jsonl", "-o", "./link.jsonl"], "link.jsonl would take the place of the input."),
@@ -309,7 +309,10 @@ def test_hint_and_summary_speak_as_the_command_line_does(run, lines):
     stopped = run("embed", lines(document))
     skipped = run("embed", lines(DOCUMENTS[1], document), "-o", "o.jsonl", "--errors", "skip")
 
-    hint = "is empty or only whitespace. Hint: drop it, or set --empty zero for a zero row."
+    hint = (
+        "is empty or only whitespace. Hint: drop it. --empty zero gives it a zero row, which a "
+        "vector store may return as the best hit."
+    )
     assert stopped.stderr.endswith(f"""line 1 (id 'empty="zero"'), chunk 1: {hint}\n""")
     assert records("o.jsonl.errors.jsonl")[0]["reason"] == hint
     assert skipped.stderr.startswith("skipped 1 line, see ")

@@ -15,6 +15,7 @@ LINES = b"".join(
     json.dumps({"id": str(n), "chunks": ["some words", "others"]}).encode() + b"\n"
     for n in range(5000)
 )
+FEW_LINES = b"".join(LINES.splitlines(keepends=True)[:100])
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ def test_standard_input_to_standard_output(process):
 @pytest.mark.parametrize(
     ("lines", "errors", "code"),
     [
-        (LINES, "raise", 0),
-        (LINES + b"nonsense\n", "skip", 1),
-        (LINES + b"nonsense\n", "raise", 2),
+        (FEW_LINES, "raise", 0),
+        (FEW_LINES + b"nonsense\n", "skip", 1),
+        (FEW_LINES + b"nonsense\n", "raise", 2),
         (b"nonsense\n", "skip", 2),
     ],
 )

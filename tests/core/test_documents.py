@@ -97,3 +97,9 @@ def test_tuples_are_documents():
 
 def test_items_need_not_be_texts():
     assert group([("a", 1), (None, 2), ("a", 3)]).documents == [[1, 3], [2]]
+
+
+def test_group_refuses_texts_without_keys():
+    """A string of two letters would otherwise count as a key and a text."""
+    with pytest.raises(InputError, match=r"item 1: expected \(key, text\), got one string"):
+        group([("a", "one"), "ab"])  # type: ignore[list-item]

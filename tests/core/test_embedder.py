@@ -299,7 +299,7 @@ def test_a_stream_holds_a_bounded_number_of_documents():
 
     def documents():
         nonlocal taken
-        for number in range(20_000):
+        for number in range(4000):
             taken = number + 1
             yield [f"w{number} " * 20]
 
@@ -309,8 +309,8 @@ def test_a_stream_holds_a_bounded_number_of_documents():
     rest = sum(1 for _ in stream)
 
     assert first < 500
-    assert rest == 19_999
-    assert taken == 20_000
+    assert rest == 3999
+    assert taken == 4000
 
 
 def test_a_stream_may_be_left():
@@ -521,3 +521,25 @@ def test_missing_backend_library_names_the_extra():
     )
 
     assert found.stdout.endswith('pip install "ctxembed[torch]"\n')
+
+
+def test_documents_are_checked_without_the_model_as_embedding_would_refuse_them():
+    backend = FakeBackend()
+    embedder = Embedder(backend)
+    documents = [["one", "two"], ["one", "a " * 1001], ["a", " "], ["\ud800"], [], ["fine"]]
+    found = embedder.check_documents(documents)
+    assert backend.batches == []
+    assert [type(error) for error in found] == [
+        type(None),
+        DocumentTooLongError,
+        EmptyChunkError,
+        InputError,
+        InputError,
+        type(None),
+    ]
+    refused = embedder.stream(documents, errors="return")
+    assert [str(each) for each in found if each] == [
+        str(outcome) for outcome in refused if isinstance(outcome, EmbedError)
+    ]
+    assert [(error.document, error.chunk) for error in found[1:4]] == [(1, 1), (2, 1), (3, 0)]
+    assert embedder.check_documents([]) == []

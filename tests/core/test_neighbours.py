@@ -164,11 +164,38 @@ def test_a_second_pass_where_neighbours_need_one():
         assert embedder.usage.tokens == tokens
 
 
-@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "0.2"])
+@pytest.mark.parametrize(
+    "value", [-0.1, float("nan"), float("inf"), 10**400, "0.2", b"1", True, [0.2], 1j]
+)
 def test_what_is_no_weight_is_refused(value):
     """A number from 0 up, which JSON can carry."""
     with pytest.raises(ConfigurationError, match="neighbour_weight is a number from 0 up"):
         Settings(neighbour_weight=value)
+    if value != 10**400:
+        with pytest.raises(ConfigurationError, match="context_weight is a number from 0 to 1"):
+            Settings(context_weight=value)
+
+
+def test_zero_is_one_setting_with_either_sign():
+    for name in ("context_weight", "neighbour_weight"):
+        below, zero = (Settings(model="minilm", **{name: value}) for value in (-0.0, 0))
+        assert below.fingerprint() == zero.fingerprint()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("share", [1e20, 1e39, 1e300])
+def test_any_share_gives_the_direction_of_the_neighbours_at_the_most(weight, share):
+    """The squares of such a share are beyond float32, which gave zero rows, or not a number."""
+    told = {"context_weight": weight, "encoding": "float", "normalize": True}
+    rows = [
+        Embedder(FakeBackend(SPEC), Settings(**told, neighbour_weight=each)).embed_documents(
+            [["alpha", "beta", "gamma"]]
+        )[0]
+        for each in (1e9, share)
+    ]
+
+    assert np.linalg.norm(rows[0], axis=1) == pytest.approx(1)
+    assert np.allclose(rows[0], rows[1], atol=1e-5)
 
 
 def test_a_backend_that_gives_codes_only_cannot_add_neighbours():

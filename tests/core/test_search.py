@@ -217,10 +217,10 @@ def test_without_codes_the_query_keeps_its_values():
 @pytest.mark.parametrize("kind", ["int8", "float32", "uint8", "equal"])
 @pytest.mark.parametrize("queries", [1, 64, 100])
 def test_memory_is_bounded_by_block_bytes(tmp_path, kind, queries):
-    """32 MiB of rows on disk (4 of equal ones, all of which tie), through at most 2 MiB."""
+    """8 MiB of rows on disk (2 of equal ones, all of which tie), through at most 1 MiB."""
     path, dimensions = tmp_path / "rows", 256
     dtype = np.dtype(np.int8 if kind == "equal" else kind)
-    size = 4 * MIB if kind == "equal" else 32 * MIB
+    size = 2 * MIB if kind == "equal" else 8 * MIB
     shape = (size // dimensions // dtype.itemsize, dimensions)
     random = np.random.default_rng(3)
     rows = np.memmap(path, dtype, "w+", shape=shape)
@@ -230,13 +230,76 @@ def test_memory_is_bounded_by_block_bytes(tmp_path, kind, queries):
     rows = np.memmap(path, dtype, "r", shape=shape)
     tracemalloc.start()
     try:
-        nearest(asked, rows, 10, block_bytes=2 * MIB)
+        nearest(asked, rows, 10, block_bytes=MIB)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
     beside = 3 * queries * dimensions * 8 + queries * 10 * 100
-    assert peak < 2 * MIB + beside
+    assert peak < MIB + beside
+
+
+@pytest.mark.parametrize("k", [10, 1000])
+@pytest.mark.parametrize("kind", [np.int8, np.float32])
+def test_equal_rows_are_scored_once_for_each_query(monkeypatch, kind, k):
+    """A text that stands in a file thousands of times costs no more than one that does not."""
+    random = np.random.default_rng(4)
+    queries = random.integers(-90, 90, (70, 16)).astype(kind)
+    rows = np.repeat(random.integers(-90, 90, (2, 16)).astype(kind), 3000, axis=0)
+    scored, exact = [], similarity.Cosine.exact
+
+    def counted(self, rough, part, which, where):
+        scored.append(len(which))
+        return exact(self, rough, part, which, where)
+
+    monkeypatch.setattr(similarity.Cosine, "exact", counted)
+    found = nearest(queries, rows, k, block_bytes=2 * MIB)
+
+    assert sum(scored) < 70 * 6000 / 20
+    first = np.where(found.indexes[:, :1] < 3000, 0, 3000)
+    assert np.array_equal(found.indexes, first + np.arange(k))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_hits_are_sorted_few_times_however_many_are_asked_for(monkeypatch, kind):
+    """In 48 blocks, with more hits than a block has rows."""
+    random = np.random.default_rng(5)
+    rows, queries = (random.integers(0, 90, (count, 64)).astype(kind) for count in (5000, 8))
+    expected = nearest(queries, rows, 1000)
+    sizes, lexsort = [], np.lexsort
+
+    def counted(keys):
+        sizes.append(len(keys[0]))
+        return lexsort(keys)
+
+    monkeypatch.setattr(np, "lexsort", counted)
+    found = nearest(queries, (rows[start : start + 105] for start in range(0, 5000, 105)), 1000)
+
+    assert np.array_equal(expected.indexes, found.indexes)
+    assert sum(sizes) < 8 * (5000 + 10 * 1000)
+
+
+@pytest.mark.parametrize("k", [1000, 9000])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+def test_memory_of_many_hits_is_bounded_too(kind, k):
+    random = np.random.default_rng(6)
+    rows = random.integers(0, 90, (10_000, 64)).astype(kind)
+    queries = random.integers(0, 90, (64, 64)).astype(kind)
+    tracemalloc.start()
+    try:
+        nearest(queries, rows, k, block_bytes=2 * MIB)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2 * MIB + 2 * queries.size * 8 + 200 * 64 * k
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.float32, np.uint8])
+def test_rows_without_dimensions_are_all_alike(kind):
+    found = nearest(np.empty((70, 0), kind), np.empty((9, 0), kind), 3)
+
+    assert found.indexes.tolist() == [[0, 1, 2]] * 70
 
 
 FLOATS, CODES, BITS = (np.ones((2, 8), kind) for kind in (np.float32, np.int8, np.uint8))
@@ -251,6 +314,7 @@ NAN = np.array([[1] * 8, [np.nan] * 8], np.float32)
         (FLOATS.astype(float), FLOATS, "queries are float64: expected int8, float32, or packed"),
         (FLOATS, CODES.astype(int), "rows are int64: expected int8, float32, or packed"),
         (FLOATS, [[1.0]], "rows must be a numpy array of two dimensions, not list"),
+        (FLOATS, None, "rows must be a numpy array, or an iterable of them, not NoneType"),
         (FLOATS, BITS, "queries are float32 and rows uint8: packed bits (uint8) can be compared"),
         (BITS, CODES, "queries are uint8 and rows int8: packed bits (uint8) can be compared"),
         (FLOATS, [FLOATS, FLOATS[:, 1:]], "queries have 8 columns and rows 7"),
@@ -278,12 +342,33 @@ def test_what_cannot_be_compared_is_refused_with_what_was_expected(queries, rows
             {"query_bits": BITS[:1, :1]},
             "there are 1 query_bits and 2 queries",
         ),
+        ((CODES, BITS[:, :1], None), {"query_bits": CODES}, "query_bits are int8 of 8 columns"),
+        ((CODES, BITS[:, :1], None), {"query_bits": BITS}, "query_bits are uint8 of 8 columns"),
+        ((CODES, BITS[:, :1], None), {"query_bits": [[1]]}, "query_bits must be a numpy array"),
+        ((NAN, BITS[:, :1], None), {}, "query 1 has values that are not finite"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(arrays, more, message):
     with pytest.raises(InputError) as caught:
         two_stage(*arrays, 1, **more)
     assert message in str(caught.value)
+
+
+def test_a_candidate_that_is_not_finite_is_named_by_its_row():
+    rows = np.ones((9, 8), np.float32)
+    rows[:6, 0], rows[7, 3] = -1, np.nan
+
+    with pytest.raises(InputError, match="row 7 has values that are not finite"):
+        two_stage(FLOATS, pack_bits(np.nan_to_num(rows)), rows, 1, candidates=3)
+
+
+@pytest.mark.parametrize("number", [2.0, 2.5, True, "3", None, float("nan"), [2]])
+@pytest.mark.parametrize("name", ["k", "candidates", "block_bytes"])
+def test_what_is_no_whole_number_is_refused(name, number):
+    told = {"k": 1, name: number}
+
+    with pytest.raises(ConfigurationError, match=f"{name} is .*: it must be at least 1"):
+        two_stage(CODES, BITS[:, :1], CODES, **told)
 
 
 def test_numbers_out_of_range_are_refused():

@@ -8,7 +8,7 @@ from haystack import Pipeline
 from haystack.utils import ComponentDevice, Secret
 from upstream import truth
 
-from ctxembed.errors import AuthenticationError, ConfigurationError
+from ctxembed.errors import AuthenticationError, ConfigurationError, RateLimitError
 from haystack_integrations.components.embedders.ctxembed import (
     ContextualDocumentEmbedder,
     ContextualTextEmbedder,
@@ -48,6 +48,16 @@ async def test_vectors_are_those_of_whole_sources(call, api, chunks, texts, made
     assert found["meta"]["usage"]["total_tokens"] == words
     assert found["meta"]["usage"]["cost"] == pytest.approx(words * 0.008e-6)
     assert api.headers[0]["Authorization"] == "Bearer secret-key"
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimitError), (401, AuthenticationError)])
+async def test_a_server_that_refuses_is_raised_though_lenient(
+    call, api, chunks, made, status, error
+):
+    api.always = lambda handler, _: handler.answer(status, "{}")
+    options = {"raise_on_failure": False, "progress_bar": False, "max_retries": 0}
+    with pytest.raises(error):
+        await call(made(ContextualDocumentEmbedder, **options), documents=chunks)
 
 
 async def test_a_query_goes_alone(call, api, made):

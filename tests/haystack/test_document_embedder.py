@@ -166,12 +166,43 @@ def test_places_that_cannot_be_compared_are_refused(embedder, place):
     assert caught.value.key == "s"
 
 
-@pytest.mark.parametrize("content", ["", " \n", None])
-async def test_empty_content_is_an_error_that_names_source_and_chunk(call, embedder, content):
-    given = [chunk("a", "first"), chunk(content, "second", 1), chunk("b", "second")]
-    with pytest.raises(EmptyChunkError, match=r"'second'.*chunk 1") as caught:
-        await call(embedder(prefix="passage: "), documents=given)
-    assert (caught.value.key, caught.value.chunk) == ("second", 1)
+@pytest.mark.parametrize("content", ["", " \n", "\0", "\0 \0\n", None])
+async def test_empty_content_comes_back_without_a_vector_or_a_size(
+    call, embedder, vectors, content, caplog
+):
+    given = [chunk("a", "one"), chunk("c", "two", 2), chunk(content, "two", 1), chunk("b", "two")]
+    with caplog.at_level(logging.WARNING):
+        found = (await call(embedder(prefix="passage: "), documents=given))["documents"]
+    one, two, blank, first = found
+    assert [one.embedding] == vectors(["passage: a"])
+    assert [first.embedding, two.embedding] == vectors(["passage: b", "passage: c"])
+    assert blank == given[2]
+    assert [document.meta.get("context_size") for document in found] == [1, 2, None, 2]
+    assert [document.id for document in found] == [document.id for document in given]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Chunks without text: 1, of 'two'. They come back without an embedding, and "
+        "ContextualDocumentWriter leaves them out."
+    )
+
+
+async def test_an_error_counts_blank_chunks_too(call, embedder):
+    meta = {"source_id": "s", "split_id": 2}
+    broken = Document(id="no hash", content="b \ud800", meta=meta)
+    given = [chunk("", "s"), chunk("a", "s", 1), broken]
+    with pytest.raises(InputError, match=r"'s'.*chunk 2: has a lone surrogate") as caught:
+        await call(embedder(), documents=given)
+    assert (caught.value.key, caught.value.chunk) == ("s", 2)
+    found = await call(embedder(raise_on_failure=False), documents=given)
+    (failed,) = found["meta"]["failed"]
+    assert failed["reason"].startswith("chunk 2: has a lone surrogate")
+    assert failed["documents"] == [document.id for document in given]
+
+
+def test_a_size_from_before_is_replaced(embedder):
+    given = [chunk("a", "s", context_size=7), chunk("", "s", 1, context_size=7)]
+    found = embedder().run(given)["documents"]
+    assert [document.meta.get("context_size") for document in found] == [1, None]
 
 
 async def test_empty_content_can_be_a_zero_vector(call, embedder, vectors):
@@ -210,7 +241,8 @@ async def test_inputs_stay_as_they_were(call, embedder):
     before = copy.deepcopy(given)
     found = (await call(embedder(), documents=given))["documents"]
     assert given == before
-    assert [document.meta for document in found] == [document.meta for document in before]
+    sized = [document.meta | {"context_size": 3} for document in before]
+    assert [document.meta for document in found] == sized
     assert [document.id for document in found] == [document.id for document in before]
     assert found[2].score == 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from haystack import Document
@@ -64,11 +65,16 @@ def store(request):
 async def test_a_changed_source_replaces_the_former_one_and_no_other(call, store):
     writer = ContextualDocumentWriter(store)
     first = [*rows("a", "a1", "a2", "a3"), *rows("b", "b1", "b2")]
-    assert await call(writer, documents=first) == {"documents_written": 5, "documents_deleted": 0}
+    assert await call(writer, documents=first) == {
+        "documents_written": 5,
+        "documents_deleted": 0,
+        "skipped": [],
+    }
     changed = rows("a", "a1", "changed")
     assert await call(writer, documents=changed[::-1]) == {
         "documents_written": 2,
         "documents_deleted": 2,
+        "skipped": [],
     }
     assert contents(store) == [("a", "a1"), ("a", "changed"), ("b", "b1"), ("b", "b2")]
 
@@ -77,7 +83,7 @@ async def test_many_sources_are_replaced_in_one_call(call, store):
     writer = ContextualDocumentWriter(store)
     await call(writer, documents=[*rows("a", "1", "2"), *rows("b", "1", "2"), *rows("c", "1")])
     found = await call(writer, documents=[*rows("a", "new"), *rows("b", "1", "new")])
-    assert found == {"documents_written": 3, "documents_deleted": 3}
+    assert found == {"documents_written": 3, "documents_deleted": 3, "skipped": []}
     assert contents(store) == [("a", "new"), ("b", "1"), ("b", "new"), ("c", "1")]
 
 
@@ -85,7 +91,11 @@ async def test_writing_the_same_again_changes_nothing(call, store):
     writer = ContextualDocumentWriter(store)
     given = rows("a", "1", "2")
     await call(writer, documents=given)
-    assert await call(writer, documents=given) == {"documents_written": 2, "documents_deleted": 0}
+    assert await call(writer, documents=given) == {
+        "documents_written": 2,
+        "documents_deleted": 0,
+        "skipped": [],
+    }
     assert store.filter_documents() == given
 
 
@@ -137,7 +147,7 @@ async def test_a_delete_that_fails_half_way_is_repaired_by_running_again(call):
     assert {document.content for document in store.filter_documents()} >= {"one", "two"}
     store.fail_delete = False
     found = await call(writer, documents=changed)
-    assert found == {"documents_written": 2, "documents_deleted": 2}
+    assert found == {"documents_written": 2, "documents_deleted": 2, "skipped": []}
     assert contents(store) == [("a", "one"), ("a", "two")]
 
 
@@ -160,7 +170,7 @@ async def test_rows_of_other_sources_stay_whatever_a_filter_finds(call):
     writer = ContextualDocumentWriter(store)
     await call(writer, documents=[*rows("a", "1", "2"), Document(content="x", embedding=[1.0])])
     found = await call(writer, documents=rows("b", "1"))
-    assert found == {"documents_written": 1, "documents_deleted": 0}
+    assert found == {"documents_written": 1, "documents_deleted": 0, "skipped": []}
     await call(writer, documents=rows("b", "2"))
     assert contents(store) == [("", "x"), ("a", "1"), ("a", "2"), ("b", "2")]
 
@@ -170,7 +180,7 @@ async def test_a_store_that_finds_a_few_rows_at_a_time_is_asked_until_none_is_le
     writer = ContextualDocumentWriter(store)
     await call(writer, documents=rows("a", *"123456"))
     found = await call(writer, documents=rows("a", "new"))
-    assert found == {"documents_written": 1, "documents_deleted": 6}
+    assert found == {"documents_written": 1, "documents_deleted": 6, "skipped": []}
     assert [document.content for document in store.store.filter_documents()] == ["new"]
 
 
@@ -194,7 +204,7 @@ async def test_a_filter_lists_sources_of_one_type_and_not_too_many(call):
     assert all(len({type(value) for value in values}) == 1 for values in listed)
     changed = [row for name in names for row in rows(name, "2")]
     found = await call(writer, documents=changed)
-    assert found == {"documents_written": 1107, "documents_deleted": 1107}
+    assert found == {"documents_written": 1107, "documents_deleted": 1107, "skipped": []}
 
 
 async def test_versions_written_at_once_are_sorted_out_by_the_next_write(call, store):
@@ -262,7 +272,7 @@ async def test_a_part_of_a_source_can_be_appended(call, store):
     writer = ContextualDocumentWriter(store, partial="append")
     await call(writer, documents=rows("a", "1", "2"))
     found = await call(writer, documents=rows("a", "4", start=3))
-    assert found == {"documents_written": 1, "documents_deleted": 0}
+    assert found == {"documents_written": 1, "documents_deleted": 0, "skipped": []}
     assert contents(store) == [("a", "1"), ("a", "2"), ("a", "4")]
     with pytest.raises(InputError, match="no embedding"):
         await call(writer, documents=[Document(content="x")])
@@ -328,7 +338,7 @@ async def test_another_field_can_name_the_source(call, store):
 async def test_nothing_to_write_asks_the_store_for_nothing(call):
     store = Plain()
     found = await call(ContextualDocumentWriter(store), documents=[])
-    assert found == {"documents_written": 0, "documents_deleted": 0}
+    assert found == {"documents_written": 0, "documents_deleted": 0, "skipped": []}
     assert not store.calls
 
 
@@ -385,3 +395,125 @@ async def test_closing_closes_the_store():
     plain = ContextualDocumentWriter(Plain())
     plain.close()
     await plain.close_async()
+
+
+# What an embedder came back with: it leaves the size of a source in meta
+
+
+def embedded(source, *texts, failed=(), size=None):
+    """Chunks as an embedder gives them: no vector and no size where there is no text."""
+    given = rows(source, *texts)
+    read = [n for n, text in enumerate(texts) if text.strip("\0 \n")]
+    size = {"context_size": size or len(read)}
+    return [
+        replace(
+            row,
+            meta=row.meta | (size if n in read else {}),
+            embedding=row.embedding if n in read and n not in failed else None,
+        )
+        for n, row in enumerate(given)
+    ]
+
+
+async def test_a_source_that_the_embedder_failed_on_is_left_out_whole(call, store, caplog):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=[*embedded("bad", "old 1", "old 2"), *embedded("ok", "1")])
+    bad = embedded("bad", "new 1", " ", "new 3", failed=[0, 2])
+    with caplog.at_level(logging.WARNING):
+        found = await call(writer, documents=[bad[2], *embedded("ok", "2"), bad[0], bad[1]])
+    assert found == {
+        "documents_written": 1,
+        "documents_deleted": 1,
+        "skipped": [bad[2], bad[0], bad[1]],
+    }
+    assert contents(store) == [("bad", "old 1"), ("bad", "old 2"), ("ok", "2")]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "1 of 2 sources were not written, because the embedder failed on them: 'bad'. "
+        "Their former rows stay."
+    )
+
+
+async def test_one_failed_chunk_keeps_the_others_of_its_source_out(call, store):
+    writer = ContextualDocumentWriter(store, source_key="file", order_key=None)
+    halves = [*embedded("s1", "a", "b"), *embedded("s2", "c", failed=[0])]
+    given = [replace(each, meta=each.meta | {"file": "f"}) for each in halves]
+    found = await call(writer, documents=given)
+    assert found == {"documents_written": 0, "documents_deleted": 0, "skipped": given}
+    assert not store.filter_documents()
+
+
+@pytest.mark.parametrize(
+    "meta", [{"source_id": ["b"]}, {}, {"source_id": "b", "split_id": "one"}], ids=str
+)
+async def test_what_could_not_be_put_together_is_left_out_too(call, store, meta):
+    bad = Document(content="x", meta=meta | {"context_size": 1})
+    writer = ContextualDocumentWriter(store, missing_group="error")
+    found = await call(writer, documents=[bad, *embedded("ok", "1")])
+    assert found["skipped"] == [bad]
+    assert contents(store) == [("ok", "1")]
+
+
+async def test_blank_chunks_are_left_out_and_their_former_rows_deleted(call, store):
+    writer = ContextualDocumentWriter(store)
+    alone = Document(id="alone", content="old", embedding=[1.0])
+    other = Document(id="other", content="stays", embedding=[1.0])
+    former = [*embedded("a", "1", "2", "3"), *embedded("b", "1"), alone, other]
+    await call(writer, documents=former)
+    given = [*embedded("a", "1", " ", "new"), *embedded("b", "\n"), Document(id="alone")]
+    found = await call(writer, documents=given)
+    assert found == {"documents_written": 2, "documents_deleted": 4, "skipped": []}
+    assert contents(store) == [("", "stays"), ("a", "1"), ("a", "new")]
+
+
+async def test_nothing_but_blank_chunks_writes_nothing(call, store):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=embedded("a", "1", "2"))
+    found = await call(writer, documents=embedded("a", "", "\0 "))
+    assert found == {"documents_written": 0, "documents_deleted": 2, "skipped": []}
+    assert not store.filter_documents()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (embedded("a", "1", "2", "3")[:2], "the call has 2 chunks of a source that had 3"),
+        (embedded("a", "1", "2", " ", size=3), "the call has 2 chunks of a source that had 3"),
+        (embedded("a", "1", " ")[1:], "split_id 0 is missing"),
+        (
+            [
+                *embedded("a", "1"),
+                *[
+                    replace(r, meta=r.meta | {"split_id": 1}, id="x")
+                    for r in embedded("a", "2", size=2)
+                ],
+            ],
+            "the call has 1 chunks of a source that had 2",
+        ),
+    ],
+)
+async def test_a_chunk_that_is_missing_at_the_end_is_noticed(call, store, given, problem):
+    writer = ContextualDocumentWriter(store)
+    await call(writer, documents=rows("a", "old"))
+    with pytest.raises(InputError, match=f"{problem}.*nothing was written") as caught:
+        await call(writer, documents=given)
+    assert caught.value.key == "a"
+    assert contents(store) == [("a", "old")]
+
+
+async def test_a_source_of_the_writer_may_be_several_of_the_embedder(call, store):
+    writer = ContextualDocumentWriter(store, source_key="file", order_key=None)
+    sections = [*embedded("s1", "a", "b"), *embedded("s2", "c"), *embedded("s3", "d", "e")]
+    given = [replace(each, meta=each.meta | {"file": "f"}) for each in sections]
+    assert (await call(writer, documents=given))["documents_written"] == 5
+    with pytest.raises(InputError, match="the call has 3 chunks of a source that had 2"):
+        await call(writer, documents=given[:-1])
+
+
+async def test_a_part_that_the_embedder_failed_on_is_not_appended(call, store):
+    writer = ContextualDocumentWriter(store, partial="append")
+    bad = embedded("bad", "x", failed=[0])
+    given = [*bad, *embedded("a", "1", "2", " ")[1:], Document(content=" ")]
+    found = await call(writer, documents=given)
+    assert found == {"documents_written": 1, "documents_deleted": 0, "skipped": bad}
+    assert contents(store) == [("a", "2")]

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from haystack import Document
 
-from ctxembed import Limits, NonFiniteError, ResponseError
-from ctxembed.errors import EmptyChunkError, RateLimitError
+from ctxembed import (
+    ApiConnectionError,
+    AuthenticationError,
+    DeviceMemoryError,
+    DocumentTooLongError,
+    InputError,
+    Limits,
+    NonFiniteError,
+    RateLimitError,
+    ResponseError,
+)
 from haystack_integrations.components.embedders.ctxembed import ContextualDocumentEmbedder
 
 
@@ -16,7 +25,9 @@ def made(**settings):
 
 
 def chunk(text, source, place=0):
-    return Document(content=text, meta={"source_id": source, "split_id": place})
+    """A chunk with an id of its own: Haystack cannot hash a lone surrogate."""
+    meta = {"source_id": source, "split_id": place}
+    return Document(id=f"{source}-{place}-{len(text)}", content=text, meta=meta)
 
 
 def failing_on(word, error):
@@ -45,7 +56,7 @@ async def test_a_failure_of_a_batch_names_its_sources(call, fake):
 
 
 async def test_one_failure_does_not_cost_the_others_their_vectors(call, fake, caplog):
-    fake._fault = failing_on("bad", NonFiniteError())
+    fake._fault = failing_on("bad", DocumentTooLongError("is too long.", tokens=9, limit=8))
     with caplog.at_level(logging.WARNING):
         found = await call(made(raise_on_failure=False), documents=GIVEN)
     vectors = [document.embedding for document in found["documents"]]
@@ -53,19 +64,46 @@ async def test_one_failure_does_not_cost_the_others_their_vectors(call, fake, ca
     (failed,) = found["meta"]["failed"]
     assert failed["source"] == "b"
     assert failed["documents"] == [GIVEN[2].id, GIVEN[1].id]
-    assert failed["error"] == "NonFiniteError"
-    assert "not finite" in failed["reason"]
+    assert failed["error"] == "DocumentTooLongError"
+    assert failed["reason"] == "is too long."
     (record,) = caplog.records
     assert "1 of 3 sources were not embedded; the first is 'b'" in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimitError("too many requests", status_code=429),
+        AuthenticationError("no such key", status_code=401),
+        ApiConnectionError("no answer"),
+        NonFiniteError(),
+        ResponseError("no rows"),
+        DeviceMemoryError("no room"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_is_wrong_with_a_model_or_a_network_is_raised_though_lenient(call, fake, error):
+    fake._fault = failing_on("bad", error)
+    with pytest.raises(type(error)) as caught:
+        await call(made(raise_on_failure=False), documents=GIVEN)
+    assert caught.value.key in ("a", "b")
+
+
+async def test_a_key_that_is_refused_is_raised_though_no_source_is_good(call, fake):
+    fake._fault = failing_on("d", AuthenticationError("no such key", status_code=401))
+    given = [chunk("bad \ud800", "a"), chunk("good", "b")]
+    with pytest.raises(AuthenticationError):
+        await call(made(raise_on_failure=False), documents=given)
+
+
 async def test_input_that_cannot_be_embedded_is_a_failure_too(call, fake):
-    given = [chunk("good", "a"), chunk(" ", "b", 1), chunk("fine", "b")]
+    given = [chunk("good", "a"), chunk("\ud800", "b", 1), chunk("fine", "b")]
     found = await call(made(raise_on_failure=False), documents=given)
     assert [document.embedding is None for document in found["documents"]] == [False, True, True]
+    assert [document.meta["context_size"] for document in found["documents"]] == [1, 2, 2]
     (failed,) = found["meta"]["failed"]
-    assert failed["error"] == "EmptyChunkError"
-    assert failed["reason"].startswith("chunk 1: is empty")
+    assert failed["error"] == "InputError"
+    assert failed["reason"].startswith("chunk 1: has a lone surrogate")
 
 
 @pytest.mark.parametrize(
@@ -98,8 +136,8 @@ async def test_without_failures_the_list_is_empty(call, fake, caplog):
 
 
 async def test_all_input_is_checked_before_the_model_sees_any(call, fake):
-    with pytest.raises(EmptyChunkError):
-        await call(made(), documents=[*GIVEN, chunk("", "z")])
+    with pytest.raises(InputError, match="lone surrogate"):
+        await call(made(), documents=[*GIVEN, chunk("\ud800", "z")])
     assert not fake.batches
 
 
@@ -145,6 +183,7 @@ def test_no_message_holds_a_text(fake, caplog):
     given = [chunk(secret, "a", 3), chunk(secret + "x", "a", 3)]
     with pytest.raises(NonFiniteError) as caught:
         made().run(given)
-    found = made(raise_on_failure=False).run(given)
+    fake._fault = failing_on(secret, InputError("cannot be read."))
+    found = made(raise_on_failure=False).run([*given, chunk(" ", secret[:3])])
     told = [str(caught.value), repr(caught.value), str(found["meta"]), caplog.text]
     assert all(secret not in text for text in told)

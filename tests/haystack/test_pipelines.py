@@ -1,5 +1,7 @@
 """Whole pipelines over the store that Haystack brings: index, query, change, from YAML too."""
 
+import logging
+
 import pytest
 from haystack import Document, Pipeline
 from haystack.components.preprocessors import DocumentCleaner, DocumentSplitter
@@ -47,7 +49,11 @@ def best(query, rows, count=3):
 async def test_indexed_vectors_are_right_and_found(call, tiny, chunks, right, vectors, similarity):
     store = InMemoryDocumentStore(embedding_similarity_function=similarity)
     indexed = await call(indexing(store, tiny), {"embedder": {"documents": chunks}})
-    assert indexed["writer"] == {"documents_written": len(chunks), "documents_deleted": 0}
+    assert indexed["writer"] == {
+        "documents_written": len(chunks),
+        "documents_deleted": 0,
+        "skipped": [],
+    }
     assert len(store.filter_documents()) == len(chunks)
     assert right(store.filter_documents())
     alone = Document(content="Terms apply.")
@@ -143,12 +149,15 @@ def test_sources_cut_over_two_calls_are_refused_by_the_writer(tiny, chunks):
     assert not store.filter_documents()
 
 
-async def test_an_empty_chunk_is_named_and_nothing_is_written(call, tiny, chunks):
+async def test_an_empty_chunk_is_said_and_not_stored(call, tiny, chunks, right, caplog):
     store = InMemoryDocumentStore()
     empty = Document(content="", meta={"source_id": "blank.md", "split_id": 0})
-    with pytest.raises(Exception, match=r"blank\.md.*chunk 0: is empty"):
-        await call(indexing(store, tiny), {"embedder": {"documents": [*chunks, empty]}})
-    assert not store.filter_documents()
+    with caplog.at_level(logging.WARNING):
+        found = await call(indexing(store, tiny), {"embedder": {"documents": [*chunks, empty]}})
+    assert found["writer"]["documents_written"] == len(chunks)
+    assert right(store.filter_documents())
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Chunks without text: 1, of 'blank.md'. ")
 
 
 @pytest.mark.parametrize("similarity", ["dot_product", "cosine"])

@@ -37,7 +37,7 @@ async def test_a_chunk_is_found_by_what_its_siblings_say(call):
     index.connect("embedder.documents", "writer.documents")
     documents = [Document(id=name, content=text) for name, text in PAGES.items()]
     counts = (await call(index, {"splitter": {"documents": documents}}))["writer"]
-    assert counts == {"documents_written": 6, "documents_deleted": 0}
+    assert counts == {"documents_written": 6, "documents_deleted": 0, "skipped": []}
 
     search = Pipeline()
     search.add_component("embedder", ContextualTextEmbedder(model="minilm"))

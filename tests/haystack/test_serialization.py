@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 
 import pytest
-from haystack import Pipeline
+from haystack import Document, Pipeline
 from haystack.components.preprocessors import DocumentSplitter
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
@@ -177,3 +177,37 @@ def test_an_unknown_choice_in_yaml_is_refused():
     data["init_parameters"]["empty"] = "skip"
     with pytest.raises(ConfigurationError, match="empty is one of"):
         ContextualTextEmbedder.from_dict(data)
+
+
+BEFORE = """
+components:
+  embedder:
+    init_parameters:
+      model: minilm
+      order_key: null
+      raise_on_failure: false
+      source_key: file_path
+    type: EMBEDDERS.document_embedder.ContextualDocumentEmbedder
+  writer:
+    init_parameters:
+      document_store:
+        init_parameters: {}
+        type: haystack.document_stores.in_memory.document_store.InMemoryDocumentStore
+      missing_group: single
+      order_key: null
+      partial: error
+      source_key: file_path
+    type: EMBEDDERS.document_writer.ContextualDocumentWriter
+connection_type_validation: true
+connections:
+- {receiver: writer.documents, sender: embedder.documents}
+max_runs_per_component: 100
+metadata: {}
+""".replace("EMBEDDERS", "haystack_integrations.components.embedders.ctxembed")
+
+
+def test_a_pipeline_from_before_the_writer_had_an_output_skipped_still_loads(fake):
+    meta = {"file_path": "a.txt"}
+    given = [Document(content="one", meta=meta), Document(content=" ", meta=meta)]
+    found = Pipeline.loads(BEFORE).run({"embedder": {"documents": given}})
+    assert found["writer"] == {"documents_written": 1, "documents_deleted": 0, "skipped": []}

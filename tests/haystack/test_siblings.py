@@ -4,7 +4,8 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haystack_integrations.components.embedders.ctxembed.siblings import group_siblings, text_of
+from haystack_integrations.components.embedders.ctxembed.siblings import group_siblings
+from haystack_integrations.components.embedders.ctxembed.source_chunks import TextTemplate
 
 KEYS = st.one_of(st.none(), st.sampled_from(["a", "b", ""]), st.integers(0, 2))
 PLACES = st.integers(-1, 5)
@@ -37,6 +38,7 @@ def test_every_document_is_in_one_source_in_order(items):
 @given(st.text(), st.lists(st.one_of(st.none(), st.integers(), st.text(min_size=1))))
 def test_a_text_holds_all_that_is_to_be_embedded(content, values):
     meta = {f"field {number}": value for number, value in enumerate(values)}
-    text = text_of(Document(content=content, meta=meta), [*meta, "absent"], " | ", "<", ">")
+    template = TextTemplate([*meta, "absent"], " | ", meta_once=False, prefix="<", suffix=">")
+    text = template.around(template.body(Document(content=content, meta=meta), 0))
     body = " | ".join([*(str(value) for value in values if value is not None), content])
     assert text == (f"<{body}>" if body.strip() else "")

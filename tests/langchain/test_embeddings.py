@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import SecretStr, ValidationError
 
 from ctxembed import Embedder, EmptyChunkError, InputError, Settings
-from langchain_ctxembed import ContextualEmbeddings, ContextualVectorStore
+from langchain_ctxembed import ContextualEmbeddings, ContextualVectorStore, stamp_context
 
 DOCUMENTS = [["It was founded in 1897.", "It grew."], ["Rivers freeze."]]
 KEYS = ("PERPLEXITY_API_KEY", "PPLX_API_KEY", "PERPLEXITYAI_API_KEY")
@@ -188,3 +189,41 @@ def test_settings_are_checked_once_and_are_those_of_the_copy():
     assert (shorter.settings.dimensions, embeddings.settings.dimensions) == (8, None)
     assert pickle.loads(pickle.dumps(embeddings)).settings == embeddings.settings
     assert "settings" not in embeddings.model_dump()
+
+
+async def test_a_bar_counts_the_documents_of_a_call(fake, registry, capsys):
+    embeddings, _ = fake(show_progress=True)
+    quiet, _ = fake()
+    chunks = [
+        chunk
+        for source in ("x", "y", "z")
+        for chunk in stamp_context(
+            [Document(page_content=f"{source} {n}") for n in range(2)],
+            source_id=source,
+            registry=registry,
+        )
+    ]
+    store = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)
+
+    def drawn(result=None):
+        bars = capsys.readouterr().err
+        assert "3/3" in bars
+        return result
+
+    one = drawn(embeddings.embed_contexts([["a", "b"]] * 3))
+    assert one == drawn(await embeddings.aembed_contexts([["a", "b"]] * 3))
+    assert one == quiet.embed_contexts([["a", "b"]] * 3)
+    drawn(embeddings.embed_documents(["a"] * 3))
+    drawn(await embeddings.aembed_documents(["a"] * 3))
+    drawn(store.add_documents(chunks))
+    drawn(await store.aadd_documents(chunks))
+    store.add_documents([])
+    embeddings.embed_query("a")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_changes_no_setting_and_no_fingerprint(fake):
+    shown, quiet = ContextualEmbeddings(model="minilm", show_progress=True), fake()[0]
+    assert shown.settings == quiet.settings
+    assert ContextualVectorStore(InMemoryVectorStore(shown), quiet).embeddings is shown
+    assert pickle.loads(pickle.dumps(shown)).show_progress

@@ -8,10 +8,16 @@ from langchain_text_splitters import RecursiveCharacterTextSplitter
 from langchain_ctxembed import ContextualEmbeddings, ContextualTextSplitter, ContextualVectorStore
 
 LIVES = {
-    "Ada Lovelace": "Ada Lovelace was an English mathematician.\nShe died of cancer in 1852, aged 36.",
+    "Ada Lovelace": (
+        "Ada Lovelace was an English mathematician.\nShe died of cancer in 1852, aged 36."
+    ),
     "Marie Curie": "Marie Curie was a Polish chemist.\nShe died of anaemia in 1934, aged 66.",
-    "Emmy Noether": "Emmy Noether was a German algebraist.\nShe died after surgery in 1935, aged 53.",
-    "Rosalind Franklin": "Rosalind Franklin studied crystals.\nShe died of cancer in 1958, aged 37.",
+    "Emmy Noether": (
+        "Emmy Noether was a German algebraist.\nShe died after surgery in 1935, aged 53."
+    ),
+    "Rosalind Franklin": (
+        "Rosalind Franklin studied crystals.\nShe died of cancer in 1958, aged 37."
+    ),
 }
 
 

@@ -39,18 +39,20 @@ def asked(monkeypatch):
     from ctxembed import Embedder
 
     asked = []
-    sync, coroutine = Embedder.embed_documents, Embedder.aembed_documents
+    sync, coroutine = Embedder.stream, Embedder.astream
 
-    def embed(self, documents, **keywords):
+    def stream(self, documents, **keywords):
+        documents = [*documents]
         asked.append(len(documents))
         return sync(self, documents, **keywords)
 
-    async def aembed(self, documents, **keywords):
+    def astream(self, documents, **keywords):
+        documents = [*documents]
         asked.append(len(documents))
-        return await coroutine(self, documents, **keywords)
+        return coroutine(self, documents, **keywords)
 
-    monkeypatch.setattr(Embedder, "embed_documents", embed)
-    monkeypatch.setattr(Embedder, "aembed_documents", aembed)
+    monkeypatch.setattr(Embedder, "stream", stream)
+    monkeypatch.setattr(Embedder, "astream", astream)
     return asked
 
 

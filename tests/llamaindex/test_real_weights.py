@@ -18,7 +18,9 @@ LICENSE = Path(__file__).parents[2] / "packages" / "llamaindex" / "LICENSE"
 LIVES = {
     "hopper": "Grace Hopper was born in New York. She wrote the first compiler. It ran in 1952.",
     "curie": "Marie Curie was born in Warsaw. She isolated radium. It took her four years.",
-    "noether": "Emmy Noether was born in Erlangen. She tied symmetry to conservation. One paper did it.",
+    "noether": (
+        "Emmy Noether was born in Erlangen. She tied symmetry to conservation. One paper did it."
+    ),
 }
 
 

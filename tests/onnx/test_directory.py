@@ -473,6 +473,26 @@ def test_a_hub_id_that_cannot_be_fetched_is_answered_with_what_to_do(monkeypatch
         open_backend(settings)
 
 
+@pytest.mark.parametrize("model", ["./nowhere", "/no/where", "~/nowhere", "no/where/at-all"])
+def test_a_path_is_not_looked_for_on_the_hub(monkeypatch, model):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", pytest.fail)
+    with pytest.raises(ModelLoadError, match=f"there is no directory '{model}'"):
+        open_backend(Settings(model=model, backend="onnx"))
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [("pplx-embed-v1-4b", "check the network"), ("minilmm", "check the name .*minilm")],
+)
+def test_only_a_name_that_is_not_known_is_to_be_checked(monkeypatch, model, advice):
+    def fetch(repository, **options):
+        raise OSError(repository)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    with pytest.raises(ModelLoadError, match=f"Hint: {advice}"):
+        open_backend(Settings(model=model, backend="onnx"))
+
+
 def test_a_gpu_is_taken_where_the_runtime_has_one(monkeypatch):
     runtime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider", "CPU"])
     monkeypatch.setattr(onnx_device, "ort", runtime)

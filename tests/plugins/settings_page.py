@@ -11,7 +11,10 @@ from typing import Literal, get_args, get_origin
 from ctxembed import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
-HEAD = "| setting | type | default | what it does | changes vectors |\n| --- | --- | --- | --- | --- |\n"
+HEAD = (
+    "| setting | type | default | what it does | changes vectors |\n"
+    "| --- | --- | --- | --- | --- |\n"
+)
 
 
 def row_of(field):

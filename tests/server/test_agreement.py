@@ -13,7 +13,7 @@ DOCUMENTS = [
     ["The harbour was silted up by 1840.", "It was dredged ten years later.", "Ships returned."],
     ["Müller wrote to his brother.", "He did not answer; <|endoftext|> was all it said."],
     ["One chunk alone."],
-    ["short", "A much longer chunk about the price of grain in the north. " * 9, "end"],
+    ["short", "A much longer chunk about the price of grain in the north. " * 4, "end"],
 ]
 ENCODINGS = {"base64_int8": "int8", "base64_binary": "binary", "float": "float"}
 

@@ -198,6 +198,7 @@ def test_a_port_that_is_taken_ends_it_with_the_reason(start):
         process = start("--port", str(taken.getsockname()[1]))
         assert process.end() == 2
     assert "in use" in process.lines[-1]
+    assert "--port" in process.lines[-1]
 
 
 def test_the_key_comes_from_the_environment_and_is_nowhere_on_standard_error(start):

@@ -29,6 +29,9 @@ Outcome = Array | EmbedError
 Errors = Literal["raise", "return"]
 """Whether a document that cannot be embedded ends the call, or is returned as its error."""
 
+_MOST_NEIGHBOURS = 1e12
+"""A neighbour weight of more is this one: float32 has nothing left of the chunk's own vectors."""
+
 _BYTES_PER_TOKEN = 8
 _BYTES_PER_CHUNK = 100
 """What a document under way takes beside its vectors: text and ids, and the objects around them."""
@@ -228,7 +231,8 @@ def _merge(found: Sequence[tuple[Window, Array]], chunks: int, recipe: Recipe) -
     changed = has.all(axis=0)
     added = np.zeros((chunks, 1), np.float32)
     if layout.neighbour_weight:
-        added = np.float32(layout.neighbour_weight) * neighbour_directions(independent)
+        share = np.float32(min(layout.neighbour_weight, _MOST_NEIGHBOURS))
+        added = share * neighbour_directions(independent)
         changed |= added.any(axis=1)
     if changed.any():
         parts = merged[changed], independent[changed], added[changed]

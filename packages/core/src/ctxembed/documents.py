@@ -50,12 +50,21 @@ def group(items: Iterable[tuple[Hashable, T]]) -> Groups[T]:
 
     The items may be anything in the place of texts, such as a framework's own documents.
 
+    Raises:
+        InputError: an item is a string, and not a pair.
+
     >>> group([("a", "one"), (None, "alone"), ("a", "two")]).documents
     [['one', 'two'], ['alone']]
     """
     groups: Groups[T] = Groups([], [], [])
     seen: dict[Hashable, int] = {}
-    for key, item in items:
+    for pair in items:
+        if isinstance(pair, str):
+            raise InputError(
+                f"item {len(groups.positions)}: expected (key, text), got one string. Hint: the "
+                "key says which document a text belongs to; None stands for one of its own."
+            )
+        key, item = pair
         number = None if key is None else seen.get(key)
         if number is None:
             number = len(groups.documents)
@@ -115,7 +124,8 @@ def check_document(
             )
         if empty == "error" and is_blank(text):
             raise EmptyChunkError(
-                'is empty or only whitespace. Hint: drop it, or set empty="zero" for a zero row.',
+                'is empty or only whitespace. Hint: drop it. empty="zero" gives it a zero row, '
+                "which a vector store may return as the best hit.",
                 document=number,
                 chunk=index,
             )

@@ -29,6 +29,7 @@ from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array, empty_row
 from ctxembed.errors import EmbedError, InputError, MissingDependencyError
 from ctxembed.execution import Runner, Usage, array_of
+from ctxembed.planning import plan_documents
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SettingsKeywords
@@ -147,6 +148,17 @@ class Embedder:
         outcomes = self._runner.stream(checked, self._documents)
         shown = _with_bar(outcomes, len(checked)) if progress else outcomes
         return [array_of(outcome) for outcome in shown]
+
+    def check_documents(
+        self, documents: Sequence[Sequence[str | TokenizedChunk]]
+    ) -> list[EmbedError | None]:
+        """Return what keeps each document from being embedded, None where nothing does.
+
+        Documents are tokenised and cut into windows; the model sees none of them.
+        """
+        checked = [self._checked(document, number) for number, document in enumerate(documents)]
+        planned = plan_documents(self._backend, self._documents, checked)
+        return [document.error for document in planned]
 
     def embed_query(self, text: str) -> Array:
         """Return the vector of a query, shape (dimensions,)."""

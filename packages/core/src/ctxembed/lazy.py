@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from logging import Logger
 
+from ctxembed.documents import check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
@@ -16,7 +17,14 @@ from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.wire import KEY_VARIABLES
 
-__all__ = ["KEY_VARIABLES", "LazyEmbedder", "SharedKeywords", "fork_lock", "located_errors"]
+__all__ = [
+    "KEY_VARIABLES",
+    "LazyEmbedder",
+    "SharedKeywords",
+    "check_document",
+    "fork_lock",
+    "located_errors",
+]
 
 Key = str | Callable[[], str | None] | None
 """A key for the API, or a function that returns it when the embedder is opened."""

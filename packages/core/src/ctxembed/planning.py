@@ -118,7 +118,8 @@ def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -
     }
     if recipe.empty == "error" and len(found) < len(chunks):
         raise EmptyChunkError(
-            'has no token that the model knows. Hint: drop it, or set empty="zero".',
+            'has no token that the model knows. Hint: drop it. empty="zero" gives it a zero row, '
+            "which a vector store may return as the best hit.",
             document=number,
             chunk=min(set(range(len(chunks))) - found.keys()),
         )

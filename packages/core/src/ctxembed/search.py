@@ -5,10 +5,12 @@ is left to `encoding`, where they are stored to `files`, one block of them to `s
 
 Cosines are found in two steps. The products of a block are taken in float32, which is fast. Their
 error has a bound, so all rows that could be among the best are known. Those few are scored again in
-float64, where products of int8 codes are exact, and that score decides.
+float64, where products of int8 codes are exact, and that score decides. They are many where many
+rows are alike; equal ones among them are scored once.
 """
 
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +18,16 @@ from numpy.typing import NDArray
 
 from ctxembed.encoding import Array, Floats, pack_bits, unpack_bits
 from ctxembed.errors import ConfigurationError, InputError
-from ctxembed.similarity import Cosine, Hamming
+from ctxembed.similarity import Cosine, Hamming, check_finite
 
 BLOCK_BYTES = 32 * 2**20
 
 _QUERIES_AT_ONCE = 64
 _PAIR_BYTES = 96
 """The most that a query and a row take together: a score, the mask, and the sorting of both."""
+
+_CROWD = 4
+"""Where candidates are so many times as many as hits or rows, equal rows are scored once."""
 
 
 class Hits(NamedTuple):
@@ -49,12 +54,12 @@ def nearest(
     Packed bits that are all zero are a vector as any other.
 
     At most `block_bytes` are held beside the arguments, two copies of the queries in float64, and
-    the result; 64 queries and one row at a time are the least. A block of an iterable counts as an
-    argument.
+    200 bytes for each hit of the result; 64 queries and one row at a time are the least. A block of
+    an iterable counts as an argument.
 
     Raises:
         InputError: a shape or type that cannot be compared, or values that are not finite.
-        ConfigurationError: `k` or `block_bytes` is below 1.
+        ConfigurationError: `k` or `block_bytes` is not a whole number from 1 up.
     """
     _check_positive(k=k, block_bytes=block_bytes)
     _check_array(queries, "queries")
@@ -72,11 +77,18 @@ def nearest(
         for part, found in zip(parts, best, strict=True):
             rough = measure.rough(part)
             which, where = found.candidates(rough, measure.margin)
-            found.add(which, where + seen, measure.exact(rough, part, which, where))
+            if block.size and len(which) > _CROWD * min(k * len(rough), len(block)):
+                pairs = which * len(block) + _first_of_equal(block)[where]
+                distinct, places = np.unique(pairs, return_inverse=True)
+                scores = measure.exact(rough, part, *np.divmod(distinct, len(block)))[places]
+            else:
+                scores = measure.exact(rough, part, which, where)
+            found.add(which, where + seen, scores)
         seen += len(block)
     shape = len(queries), min(k, seen)
     scores, indexes = np.empty(shape), np.empty(shape, np.intp)
     for part, found in zip(parts, best, strict=True):
+        found.settle()
         scores[part], indexes[part] = found.scores, found.indexes
     return Hits(measure.shown(scores), indexes)
 
@@ -109,16 +121,13 @@ def two_stage(
 
     Raises:
         InputError: a shape or type that does not fit, or values that are not finite.
-        ConfigurationError: `k` or `block_bytes` is below 1, or `candidates` below `k`.
+        ConfigurationError: `k`, `candidates` or `block_bytes` is not a whole number from 1 up, or
+            `candidates` is below `k`.
     """
-    _check_positive(k=k, block_bytes=block_bytes)
+    _check_positive(k=k, candidates=candidates, block_bytes=block_bytes)
     if candidates < k:
         raise ConfigurationError(f"candidates is {candidates}: at least k, {k}, are needed.")
-    _check_stages(queries, bits, codes)
-    if query_bits is None:
-        query_bits = pack_bits(queries)
-    elif len(query_bits) != len(queries):
-        raise InputError(f"there are {len(query_bits)} query_bits and {len(queries)} queries.")
+    query_bits = _check_stages(queries, bits, codes, query_bits)
     chosen = np.sort(
         nearest(query_bits, bits, candidates, block_bytes=block_bytes).indexes, axis=1
     )
@@ -129,7 +138,9 @@ def two_stage(
     for number, numbers in enumerate(chosen):
         pieces = (numbers[start : start + step] for start in range(0, len(numbers), step))
         rows = (
-            unpack_bits(bits[piece], dimensions) if codes is None else codes[piece]
+            unpack_bits(bits[piece], dimensions)
+            if codes is None
+            else check_finite(codes[piece], "row", piece)
             for piece in pieces
         )
         found = nearest(queries[number : number + 1], rows, k, block_bytes=block_bytes)
@@ -138,12 +149,18 @@ def two_stage(
 
 
 class _Best:
-    """The best hits so far of some queries. Rows come in the order of their numbers."""
+    """The best hits so far of some queries. Rows come in the order of their numbers.
+
+    `scores` and `indexes` are the hits at the last call of `settle`, shape (queries, hits). Those
+    found since then wait, until they are as many: so each is sorted a few times, however large `k`.
+    """
 
     def __init__(self, queries: int, k: int) -> None:
         self.k = k
         self.scores = np.empty((queries, 0))
         self.indexes = np.empty((queries, 0), np.intp)
+        self._waiting: list[tuple[Array, Array, Array]] = []
+        self._count = 0
 
     def candidates(self, rough: Floats, margin: float) -> tuple[Array, Array]:
         """Return pairs of (query, row of the block): all that may be hits, and few others.
@@ -161,13 +178,23 @@ class _Best:
         return which, where
 
     def add(self, which: Array, indexes: Array, scores: Array) -> None:
-        """Take exact scores of pairs (query, row number), and keep the best of each query."""
-        if not len(which):
+        """Take exact scores of pairs (query, row number)."""
+        if self.scores.shape[1] == self.k:
+            better = scores > self.scores[which, -1]
+            which, indexes, scores = which[better], indexes[better], scores[better]
+        self._waiting.append((which, indexes, scores))
+        self._count += len(which)
+        if self._count >= self.k * len(self.scores):
+            self.settle()
+
+    def settle(self) -> None:
+        """Keep the best of each query, of those held and those that wait."""
+        if not self._count:
             return
         queries, held = self.scores.shape
-        which = np.concatenate([np.repeat(np.arange(queries), held), which])
-        indexes = np.concatenate([self.indexes.ravel(), indexes])
-        scores = np.concatenate([self.scores.ravel(), scores])
+        first = np.repeat(np.arange(queries), held), self.indexes.ravel(), self.scores.ravel()
+        which, indexes, scores = map(np.concatenate, zip(first, *self._waiting, strict=True))
+        self._waiting, self._count = [], 0
         order = np.lexsort((indexes, -scores, which))
         counts = np.bincount(which, minlength=queries)
         kept = np.arange(min(self.k, counts.min()))
@@ -175,8 +202,19 @@ class _Best:
         self.scores, self.indexes = scores[taken], indexes[taken]
 
 
+def _first_of_equal(block: Array) -> NDArray[np.intp]:
+    """Return for each row the number of the first row of the block that equals it."""
+    rows = np.ascontiguousarray(block).view(np.dtype((np.void, block[0].nbytes)))[:, 0]
+    _, first, places = np.unique(rows, return_index=True, return_inverse=True)
+    return first[places]
+
+
 def _blocks(rows: Array | Iterable[Array], queries: Array, step: int) -> Iterator[Array]:
     """Yield at most `step` rows at a time, checked to be comparable with the queries."""
+    if not isinstance(rows, Iterable):
+        raise InputError(
+            f"rows must be a numpy array, or an iterable of them, not {type(rows).__name__}."
+        )
     for array in [rows] if isinstance(rows, np.ndarray) else rows:
         _check_array(array, "rows")
         if (array.dtype == np.uint8) != (queries.dtype == np.uint8):
@@ -210,7 +248,10 @@ def _check_array(array: object, name: str) -> None:
         )
 
 
-def _check_stages(queries: Array, bits: Array, codes: Array | None) -> None:
+def _check_stages(
+    queries: Array, bits: Array, codes: Array | None, query_bits: Array | None
+) -> Array:
+    """Return the bits of the queries, or raise where one of the arrays does not fit the others."""
     _check_array(queries, "queries")
     if queries.dtype == np.uint8:
         raise InputError(
@@ -224,17 +265,34 @@ def _check_stages(queries: Array, bits: Array, codes: Array | None) -> None:
             f"bits are {bits.dtype} of {bits.shape[1]} columns: expected uint8 of {width}, "
             f"which is {queries.shape[1]} dimensions, packed."
         )
-    if codes is None:
-        return
+    if codes is not None:
+        _check_codes(codes, (len(bits), queries.shape[1]))
+    check_finite(queries, "query")
+    if query_bits is None:
+        return pack_bits(queries)
+    _check_array(query_bits, "query_bits")
+    if len(query_bits) != len(queries):
+        raise InputError(f"there are {len(query_bits)} query_bits and {len(queries)} queries.")
+    if query_bits.dtype != np.uint8 or query_bits.shape[1] != width:
+        raise InputError(
+            f"query_bits are {query_bits.dtype} of {query_bits.shape[1]} columns: expected uint8 "
+            f"of {width}, which is {queries.shape[1]} dimensions, packed."
+        )
+    return query_bits
+
+
+def _check_codes(codes: Array, shape: tuple[int, int]) -> None:
     _check_array(codes, "codes")
-    if codes.dtype == np.uint8 or codes.shape != (len(bits), queries.shape[1]):
+    if codes.dtype == np.uint8 or codes.shape != shape:
         raise InputError(
             f"codes are {codes.dtype} of shape {codes.shape}: expected int8 or float32 of shape "
-            f"{(len(bits), queries.shape[1])}, the rows of bits."
+            f"{shape}, the rows of bits."
         )
 
 
 def _check_positive(**values: int) -> None:
     for name, value in values.items():
-        if value < 1:
-            raise ConfigurationError(f"{name} is {value}: it must be at least 1.")
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ConfigurationError(
+                f"{name} is {value!r}: it must be at least 1, and a whole number."
+            )

@@ -8,7 +8,7 @@ checked when the model is opened, because only then is its width known.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -281,13 +281,17 @@ class Settings:
 
 
 def _weight(name: str, weight: float | None, most: float) -> float | None:
-    """Return the weight as one kind of number: 1 and 1.0 are the same setting."""
+    """Return the weight as one kind of number: 1 and 1.0 are the same setting, 0 and -0.0 too."""
     if weight is None:
         return None
-    if isinstance(weight, str) or not (0 <= weight <= most and weight < inf):
+    try:
+        number = nan if isinstance(weight, str | bytes | bool) else float(weight)
+    except (TypeError, ValueError, OverflowError):
+        number = nan
+    if not (0 <= number <= most and number < inf):
         upper = f"to {most}" if most < inf else "up"
         raise ConfigurationError(f"{name} is a number from 0 {upper}, got {weight!r}.")
-    return float(weight)
+    return abs(number)
 
 
 def meant(settings: Settings) -> str:

@@ -30,6 +30,7 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
     the key of its own environment.
 
     Vectors have length 1 unless `normalize=False`, so that cosine, dot product and L2 rank alike.
+    With `show_progress` a bar counts the documents that a call embeds; this needs tqdm.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -38,6 +39,8 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
     api_key: SecretStr | None = Field(
         default_factory=secret_from_env(list(KEY_VARIABLES), default=None)
     )
+
+    show_progress: bool = False
 
     _embedder: LazyEmbedder = PrivateAttr(default_factory=LazyEmbedder)
 
@@ -83,12 +86,14 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
             InputError: names the document, and the chunk where the error is about one.
             BackendError: the model gave no vectors.
         """
-        return [to_floats(rows) for rows in self.embedder.embed_documents(documents)]
+        arrays = self.embedder.embed_documents(documents, progress=self.show_progress)
+        return [to_floats(rows) for rows in arrays]
 
     async def aembed_contexts(self, documents: Sequence[Sequence[str]]) -> list[list[list[float]]]:
         """Like `embed_contexts`, without blocking the event loop."""
         embedder = await self.aembedder()
-        return [to_floats(rows) for rows in await embedder.aembed_documents(documents)]
+        arrays = await embedder.aembed_documents(documents, progress=self.show_progress)
+        return [to_floats(rows) for rows in arrays]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return one vector per text, each embedded alone: texts of one call may be unrelated.
@@ -98,10 +103,9 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
         precomputed = self._precomputed(texts)
         if precomputed is not None:
             return precomputed
-        return [
-            to_floats(rows)[0]
-            for rows in self.embedder.embed_documents([[text] for text in texts])
-        ]
+        documents = [[text] for text in texts]
+        arrays = self.embedder.embed_documents(documents, progress=self.show_progress)
+        return [to_floats(rows)[0] for rows in arrays]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Like `embed_documents`, without blocking the event loop."""
@@ -109,10 +113,9 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
         if precomputed is not None:
             return precomputed
         embedder = await self.aembedder()
-        return [
-            to_floats(rows)[0]
-            for rows in await embedder.aembed_documents([[text] for text in texts])
-        ]
+        documents = [[text] for text in texts]
+        arrays = await embedder.aembed_documents(documents, progress=self.show_progress)
+        return [to_floats(rows)[0] for rows in arrays]
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a query."""

@@ -3,19 +3,24 @@
 The inner splitter decides where texts are cut. What belongs together is decided here.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from ctxembed import InputError, group, sibling_fingerprint
+from ctxembed import ConfigurationError, InputError, group, sibling_fingerprint
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, first_name
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
-from langchain_ctxembed.siblings import stamp_context
+from langchain_ctxembed.siblings import source_name, stamp_context
+
+logger = logging.getLogger(__name__)
+
+Errors = Literal["raise", "skip"]
+"""What becomes of a document that cannot be embedded as it is."""
 
 CHUNK_TOKENS = 128
 """Tokens in a chunk of the default splitter: the shorter it is, the more its siblings can tell."""
@@ -24,6 +29,9 @@ _CHARACTERS_PER_TOKEN = 4
 _COUNTS = 2**16
 """Counts of tokens that are remembered within one call."""
 
+_NAMES = 5
+"""How many sources a message names."""
+
 
 class ContextualTextSplitter(BaseDocumentTransformer):
     """Splits documents and writes into every chunk's metadata which chunks are its siblings.
@@ -31,6 +39,10 @@ class ContextualTextSplitter(BaseDocumentTransformer):
     `context_id`, `context_index`, `context_size` and a `source_id` are added; other metadata stays.
     The siblings are registered in this process, so that a `ContextualVectorStore` may be handed the
     chunks in any slices.
+
+    Chunks without text (empty, white space, NUL only) are left out before the others are counted;
+    one warning per call says how many, and of which sources. `failures` has the errors of the
+    documents that the last call left out; the `key` of each is the source.
 
     Args:
         splitter: Any `TextSplitter` or other document transformer. The default cuts at paragraphs,
@@ -45,6 +57,14 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             is not set, or empty, it gets the value of `context_by`, the metadata's `source`, the
             document's id, or a hash of its text: the first of these that there is.
         registry: Where siblings are registered.
+        errors: A document that cannot be embedded as it is (a chunk is longer than the model
+            takes, a lone surrogate) raises an `InputError`, here or when it is stored. With "skip"
+            it is found here, logged, listed in `failures` and left out whole, and the others go
+            on. This needs `embeddings`, which count the tokens of every chunk. What is wrong with a
+            model, a key or a network is raised in either case.
+
+    Raises:
+        ConfigurationError: `errors` is something else, or "skip" without `embeddings`.
     """
 
     def __init__(
@@ -55,7 +75,17 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         context_by: str | Callable[[Document], Hashable] | None = None,
         source_id_key: str = SOURCE_ID,
         registry: ContextRegistry = REGISTRY,
+        errors: Errors = "raise",
     ) -> None:
+        if errors not in get_args(Errors):
+            raise ConfigurationError(f"errors is one of 'raise', 'skip', got {errors!r}.")
+        if errors == "skip" and embeddings is None:
+            raise ConfigurationError(
+                'errors="skip" has to count tokens. Hint: give the splitter embeddings=, those '
+                "that the store is built on."
+            )
+        self.failures: list[InputError] = []
+        self._errors = errors
         self._splitter = splitter
         self._embeddings = embeddings
         self._context_by = context_by
@@ -65,38 +95,80 @@ class ContextualTextSplitter(BaseDocumentTransformer):
     def transform_documents(
         self, documents: Sequence[Document], **kwargs: Any
     ) -> Sequence[Document]:
-        """Return the stamped chunks, context by context, in the order of the documents."""
-        contexts = group((self._context(each, n), each) for n, each in enumerate(documents))
+        """Return the stamped chunks, context by context, in the order of the documents.
+
+        Raises:
+            InputError: a document that cannot be split or stamped; `key` is its source.
+        """
+        self.failures = []
+        failures: list[InputError] = []
         splitter = self._splitter or _default_splitter(self._embeddings)
         fingerprint = None if self._embeddings is None else self._embeddings.fingerprint
         chunks: list[Document] = []
-        for key, parents in zip(contexts.keys, contexts.documents, strict=True):
-            split = (splitter.transform_documents([parent], **kwargs) for parent in parents)
-            chunks += stamp_context(
-                chain.from_iterable(split),
-                source_id=self._source_id(parents[0], key),
-                fingerprint=fingerprint,
-                source_id_key=self._source_id_key,
-                registry=self._registry,
-            )
+        blank: list[str] = []
+        for key, numbers in self._contexts(documents, failures):
+            parents = [documents[number] for number in numbers]
+            source = self._source_id(parents[0], key)
+            try:
+                split = _split(parents, splitter, **kwargs)
+                texts = [each for each in split if not _is_blank(each.page_content)]
+                self._check(texts)
+                chunks += stamp_context(
+                    texts,
+                    source_id=source,
+                    fingerprint=fingerprint,
+                    source_id_key=self._source_id_key,
+                    registry=self._registry,
+                )
+            except InputError as error:
+                self._failed(error.at(document=numbers[0], key=source), failures)
+            else:
+                blank += [source] * (len(split) - len(texts))
+        _report_blank(blank)
+        self.failures = failures
         return chunks
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:
         """Like `transform_documents`, under the name that text splitters have for it."""
         return list(self.transform_documents(list(documents)))
 
-    def _context(self, document: Document, number: int) -> Hashable:
-        """Return what a document is joined by, None where it stands alone."""
+    def _contexts(
+        self, documents: Sequence[Document], failures: list[InputError]
+    ) -> Iterator[tuple[Hashable, list[int]]]:
+        """Yield what documents are joined by, None where one stands alone, and their numbers."""
+        keyed = []
+        for number, document in enumerate(documents):
+            try:
+                keyed.append((self._context(document), number))
+            except InputError as error:
+                self._failed(error.at(document=number, key=source_name(document)), failures)
+        contexts = group(keyed)
+        yield from zip(contexts.keys, contexts.documents, strict=True)
+
+    def _context(self, document: Document) -> Hashable:
         by = self._context_by
         key = by(document) if callable(by) else document.metadata.get(by)
         try:
             hash(key)
         except TypeError:
             raise InputError(
-                f"the value of context_by is a {type(key).__name__}. Hint: text or a number.",
-                document=number,
+                f"the value of context_by is a {type(key).__name__}. Hint: text or a number."
             ) from None
         return key
+
+    def _check(self, chunks: Sequence[Document]) -> None:
+        """With "skip", raise what would keep the chunks from being embedded."""
+        if self._errors == "skip" and self._embeddings is not None and chunks:
+            texts = [chunk.page_content for chunk in chunks]
+            (error,) = self._embeddings.embedder.check_documents([texts])
+            if error is not None:
+                raise error
+
+    def _failed(self, error: InputError, failures: list[InputError]) -> None:
+        if self._errors == "raise":
+            raise error from error.__cause__
+        logger.warning("Left out: %s", error)
+        failures.append(error)
 
     def _source_id(self, document: Document, key: Hashable) -> str:
         metadata = document.metadata
@@ -104,6 +176,38 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             metadata.get(self._source_id_key), key, metadata.get(SOURCE), document.id
         )
         return name or sibling_fingerprint([document.page_content])
+
+
+def _split(
+    parents: Sequence[Document], splitter: BaseDocumentTransformer, **options: Any
+) -> list[Document]:
+    """Return the chunks of documents; one without text that gives none is its own blank chunk."""
+    chunks: list[Document] = []
+    for parent in parents:
+        try:
+            parent.page_content.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"has a lone surrogate at character {error.start}: that is not Unicode text."
+            ) from None
+        found = splitter.transform_documents([parent], **options)
+        chunks += found or [parent] * _is_blank(parent.page_content)
+    return chunks
+
+
+def _is_blank(text: str) -> bool:
+    return not text.replace("\0", "").strip()
+
+
+def _report_blank(sources: Sequence[str]) -> None:
+    """Log, once per call, how many chunks have no text, and of which sources they are."""
+    names = [*dict.fromkeys(sources)]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    if names:
+        logger.warning(
+            "Chunks without text, left out: %d, of %s%s.",
+            *(len(sources), ", ".join(map(repr, names[:_NAMES])), more),
+        )
 
 
 def _default_splitter(embeddings: ContextualEmbeddings | None) -> BaseDocumentTransformer:

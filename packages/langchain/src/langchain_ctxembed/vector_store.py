@@ -7,7 +7,7 @@ documents are embedded whole (`write_plan`), and the store is handed their vecto
 
 import re
 from collections.abc import Iterable
-from inspect import signature
+from dataclasses import replace
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,6 +19,14 @@ from ctxembed import Array, ConfigurationError, InputError
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
+from langchain_ctxembed.rollback import (
+    Rollback,
+    arollback_of,
+    finished,
+    rollback_of,
+    takes_any_id,
+    with_ids,
+)
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
 from langchain_ctxembed.write_plan import WritePlan, check_embeddings
@@ -96,16 +104,26 @@ class ContextualVectorStore(VectorStore):
             EmbedError: siblings are not known, or chunks cannot be embedded. Its `key` is the
                 source, and the inner store was not touched.
             ConfigurationError: the store asked for the vectors in another order, or not for all.
+
+        What the store raises goes on, once the rows that are new have been deleted again. A note on
+        it says which rows may be half written. Rows that were there before are never deleted.
         """
         plan = WritePlan(
             documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
         )
         vectors = plan.embed()
-        with vectors.active():
-            ids = self.store.add_documents(documents, **kwargs)
+        options, ids, made_up = with_ids(self.store, documents, kwargs)
+        rollback = rollback_of(self.store, ids, made_up)
+        try:
+            with vectors.active():
+                written = self.store.add_documents(documents, **options)
+        except BaseException as error:
+            error.add_note(rollback.note(deleted=rollback.delete(self.store)))
+            raise
         if vectors.left:
-            self._take_back(vectors, _written(ids, documents, kwargs))
-        return ids
+            rollback = rollback.with_rows_of(written)
+            raise _leftover(vectors, rollback, deleted=rollback.delete(self.store))
+        return written
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
@@ -113,11 +131,19 @@ class ContextualVectorStore(VectorStore):
             documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
         )
         vectors = await plan.aembed()
-        with vectors.active():
-            ids = await self.store.aadd_documents(documents, **kwargs)
+        options, ids, made_up = with_ids(self.store, documents, kwargs)
+        rollback = await arollback_of(self.store, ids, made_up)
+        try:
+            with vectors.active():
+                write = self.store.aadd_documents(documents, **options)
+                written = await finished(self.store, write)
+        except BaseException as error:
+            error.add_note(rollback.note(deleted=await rollback.adelete(self.store)))
+            raise
         if vectors.left:
-            await self._atake_back(vectors, _written(ids, documents, kwargs))
-        return ids
+            rollback = rollback.with_rows_of(written)
+            raise _leftover(vectors, rollback, deleted=await rollback.adelete(self.store))
+        return written
 
     def add_texts(
         self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
@@ -149,15 +175,20 @@ class ContextualVectorStore(VectorStore):
         `from_documents` takes the same keywords. Those not named here go to `store_cls.from_texts`.
         """
         embeddings = check_embeddings(embedding, "got")
-        build, options = _build_options(texts, metadatas, ids=ids, store_cls=store_cls, **kwargs)
+        build, options, rollback = _build_options(
+            texts, metadatas, ids=ids, store_cls=store_cls, **kwargs
+        )
         plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
         vectors = plan.embed()
-        with vectors.active(probes=True):
-            store = build.from_texts(texts, embeddings, **options)
-        wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
+        try:
+            with vectors.active(probes=True):
+                store = build.from_texts(texts, embeddings, **options)
+        except BaseException as error:
+            error.add_note(rollback.note(deleted=False))
+            raise
         if vectors.left:
-            wrapped._take_back(vectors, options.get("ids", []))
-        return wrapped
+            raise _leftover(vectors, rollback, deleted=rollback.delete(store))
+        return cls(store, embeddings, ungrouped=ungrouped, registry=registry)
 
     @classmethod
     async def afrom_texts(
@@ -172,15 +203,18 @@ class ContextualVectorStore(VectorStore):
     ) -> Self:
         """Like `from_texts`, with the same keywords, without blocking the event loop."""
         embeddings = check_embeddings(embedding, "got")
-        build, options = _build_options(texts, metadatas, **kwargs)
+        build, options, rollback = _build_options(texts, metadatas, **kwargs)
         plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
         vectors = await plan.aembed()
-        with vectors.active(probes=True):
-            store = await build.afrom_texts(texts, embeddings, **options)
-        wrapped = cls(store, embeddings, ungrouped=ungrouped, registry=registry)
+        try:
+            with vectors.active(probes=True):
+                store = await build.afrom_texts(texts, embeddings, **options)
+        except BaseException as error:
+            error.add_note(rollback.note(deleted=False))
+            raise
         if vectors.left:
-            await wrapped._atake_back(vectors, options.get("ids", []))
-        return wrapped
+            raise _leftover(vectors, rollback, deleted=await rollback.adelete(store))
+        return cls(store, embeddings, ungrouped=ungrouped, registry=registry)
 
     delete = _Forwarded()
     adelete = _Forwarded()
@@ -211,19 +245,14 @@ class ContextualVectorStore(VectorStore):
             )
         return getattr(self.store, name)
 
-    def _take_back(self, vectors: PrecomputedVectors, ids: list[str]) -> None:
-        try:
-            deleted = bool(ids) and self.store.delete(ids) is not False
-        except Exception as error:
-            raise vectors.leftover(deleted=False) from error
-        raise vectors.leftover(deleted=deleted)
 
-    async def _atake_back(self, vectors: PrecomputedVectors, ids: list[str]) -> None:
-        try:
-            deleted = bool(ids) and await self.store.adelete(ids) is not False
-        except Exception as error:
-            raise vectors.leftover(deleted=False) from error
-        raise vectors.leftover(deleted=deleted)
+def _leftover(
+    vectors: PrecomputedVectors, rollback: Rollback, *, deleted: bool
+) -> ConfigurationError:
+    """Return the error for a write that ended before all vectors were taken."""
+    error = vectors.leftover(deleted=deleted)
+    error.add_note(rollback.note(deleted=deleted))
+    return error
 
 
 def _chunks(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
@@ -248,29 +277,24 @@ def _build_options(
     ids: Ids = None,
     store_cls: type[VectorStore] | None = None,
     **options: Any,
-) -> tuple[type[VectorStore], dict[str, Any]]:
-    """Return the class of a store to build, and the keywords of its `from_texts`.
+) -> tuple[type[VectorStore], dict[str, Any], Rollback]:
+    """Return the class of a store to build, the keywords of its `from_texts`, and what is new.
 
     Every chunk gets an id, so that what is written can be found again and taken back. No ids are
-    made up for a store whose builder does not name `ids`: it might pass them on to something that
-    does not take them.
+    made up for a store whose builder does not take any: it might pass them on to something that
+    does not either.
     """
     if store_cls is None:
         raise ConfigurationError(
             "which store is to be built? Hint: store_cls=Chroma, InMemoryVectorStore, ..."
         )
-    if ids or "ids" in signature(store_cls.from_texts).parameters:
+    rollback = Rollback(unknown=tuple(id_ for id_ in ids or () if id_))
+    if ids or takes_any_id(store_cls.from_texts, auto_id=options.get("auto_id", False)):
+        given = {*rollback.unknown}
         ids = [id_ or str(uuid4()) for id_ in ids or [""] * len(texts)]
-    return store_cls, {"metadatas": metadatas} | _named(ids) | options
+        rollback = replace(rollback, new=tuple(id_ for id_ in ids if id_ not in given))
+    return store_cls, {"metadatas": metadatas} | _named(ids) | options, rollback
 
 
 def _named(ids: Ids) -> dict[str, list[str]]:
     return {"ids": ids} if ids else {}
-
-
-def _written(ids: object, documents: list[Document], options: dict[str, Any]) -> list[str]:
-    """Return the ids of a write: those of the store, else the caller's if each chunk has one."""
-    if isinstance(ids, list) and ids:
-        return ids
-    given = options.get("ids") or [document.id for document in documents]
-    return given if all(given) else []

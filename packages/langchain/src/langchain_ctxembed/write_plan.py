@@ -53,15 +53,21 @@ class WritePlan:
             EmbedError: `document` counts the chunks of the call, and `key` is the source.
         """
         with located_errors(self._locate, "chunk"):
-            arrays = self._embeddings.embedder.embed_documents(self._to_embed)
+            arrays = self._embeddings.embedder.embed_documents(
+                self._to_embed, progress=self._shows_progress
+            )
         return self._vectors(arrays)
 
     async def aembed(self) -> PrecomputedVectors:
         """Like `embed`, without blocking the event loop."""
         embedder = await self._embeddings.aembedder()
         with located_errors(self._locate, "chunk"):
-            arrays = await embedder.aembed_documents(self._to_embed)
+            arrays = await embedder.aembed_documents(self._to_embed, progress=self._shows_progress)
         return self._vectors(arrays)
+
+    @property
+    def _shows_progress(self) -> bool:
+        return self._embeddings.show_progress and bool(self._to_embed)
 
     def _locate(self, document: int) -> tuple[int, str | None]:
         """Return the number and the source of the first chunk of a document that was embedded."""

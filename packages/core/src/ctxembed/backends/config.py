@@ -48,7 +48,8 @@ def read_config(directory: Path) -> dict[str, Any]:
     values = read_json(path)
     if not isinstance(values, dict):
         raise ModelLoadError(
-            f"{directory} has no config.json. Hint: copy it from where the weights come from."
+            f"{directory} has no config.json. Hint: pass a directory that has config.json, "
+            "tokenizer.json and the weights."
         )
     return values
 

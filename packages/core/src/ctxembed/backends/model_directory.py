@@ -13,6 +13,9 @@ from ctxembed.errors import MissingDependencyError, ModelLoadError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import Settings, known_models, meant
 
+_HUB_PARTS = 2
+"""The most parts of a hub id: `owner/name`."""
+
 
 def open_directory(settings: Settings, files: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     """Return the model's directory and its `config.json`, fetching `files` of a hub id.
@@ -63,6 +66,10 @@ def _find(settings: Settings, files: Sequence[str]) -> Path:
         return path
     if path.is_file():
         raise ModelLoadError(f"{path} is a file. Hint: pass the directory that it lies in.")
+    if path.is_absolute() or settings.model.startswith((".", "~")) or len(path.parts) > _HUB_PARTS:
+        raise ModelLoadError(
+            f"there is no directory {settings.model!r}. Hint: check the path; ~ is not expanded."
+        )
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -75,8 +82,12 @@ def _find(settings: Settings, files: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(name, revision=settings.revision, allow_patterns=[*files]))
     except Exception as error:  # network, permissions, disk, names: the hub has no common base
+        if settings.spec is None:
+            check = f"check the name (known ones are {known_models()})"
+        else:
+            check = "check the network and HF_HUB_OFFLINE"
         raise ModelLoadError(
             f"{settings.model!r} is no directory here and could not be fetched from the Hugging "
-            f"Face hub ({type(error).__name__}).{meant(settings)} Hint: check the name (in the "
-            f"table: {known_models()}), or download it and pass the directory."
+            f"Face hub ({type(error).__name__}).{meant(settings)} Hint: {check}, or download it "
+            'and pass the directory. model="minilm" needs no download.'
         ) from error

@@ -125,7 +125,7 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
         tokenizer = bert_tokenizer(directory / "vocab.txt", **_bert_options(directory))
     else:
         raise ModelLoadError(
-            f"{directory} has no tokenizer.json. Hint: copy it from the weights' own source, or "
+            f"{directory} has no tokenizer.json. Hint: copy it from where the weights are from, or "
             "make it with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`."
         )
     return from_tokenizer(tokenizer, separator, names)

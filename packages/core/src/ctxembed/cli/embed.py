@@ -118,7 +118,7 @@ def _check_paths(source: Path, out: Path, skipped: Path, errors: str) -> None:
     written = []
     if out != STANDARD:
         if out.suffix not in _SUFFIXES:
-            raise ConfigurationError(f"{out}: the name has to end on {' or '.join(_SUFFIXES)}.")
+            raise ConfigurationError(f"{out}: the name has to end in {' or '.join(_SUFFIXES)}.")
         written.append(out)
     if errors == "skip":
         written.append(skipped)

@@ -10,6 +10,7 @@ import typer
 from ctxembed.cli.local_backend import LocalBackend, with_backend
 from ctxembed.cli.options import with_settings
 from ctxembed.embedder import Embedder
+from ctxembed.errors import ConfigurationError
 from ctxembed.settings import Settings
 from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 
@@ -72,7 +73,14 @@ def serve(
         failed=failed,
     )
     server = Listener(app)
-    with bind(host, port) as listening:
+    try:
+        listening = bind(host, port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}. "
+            "Hint: try another --port, or an address of this machine as --host."
+        ) from error
+    with listening:
         _log_to_stderr()
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listening.getsockname()[1]}"

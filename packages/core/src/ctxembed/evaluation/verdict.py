@@ -66,10 +66,13 @@ def _rival(beyond: Figures) -> str:
         "down": "is behind it",
         "unclear": "does not clearly differ from it",
     }
-    link = "and" if mrr.direction == ndcg.direction else "but"
+    if mrr.direction != ndcg.direction:
+        link = f"but {stands[mrr.direction]}"
+    else:
+        link = "or" if ndcg.direction == "unclear" else "and"
     return (
         f"{_FREE} {stands[ndcg.direction]} in nDCG@10 ({ndcg.value:+.3f}) {link} "
-        f"{stands[mrr.direction]} in MRR@10 ({mrr.value:+.3f})"
+        f"in MRR@10 ({mrr.value:+.3f})"
     )
 
 

@@ -51,7 +51,8 @@ def _key(given: str | None) -> str:
     key = next(filter(None, candidates), "").strip()
     if not key:
         raise ConfigurationError(
-            f"the API needs a key. Hint: set {KEY_VARIABLES[0]}, or pass api_key."
+            f"the API needs a key. Hint: set {KEY_VARIABLES[0]}, or pass api_key in Python. A "
+            "server of your own that asks for no key takes any text."
         )
     if not re.fullmatch(r"[!-~]+", key):
         raise ConfigurationError("the API key has characters that no key has.")

@@ -79,6 +79,8 @@ def error_of(
             status_code=status,
             request_id=request,
         )
+    if status == HTTPStatus.NOT_FOUND:
+        said += " Hint: check base_url."
     return ApiError(said, status_code=status, request_id=request)
 
 

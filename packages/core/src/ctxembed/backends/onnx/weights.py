@@ -74,6 +74,6 @@ def find_graph(directory: Path) -> Path:
     others = weight_files(directory, "safetensors")
     instead = '; this directory has safetensors: backend="torch" reads them' if others else ""
     raise ModelLoadError(
-        f"{directory} has no ONNX weights. Hint: they belong into onnx/model.onnx or model.onnx"
+        f"{directory} has no ONNX weights. Hint: put them in onnx/model.onnx or model.onnx"
         f"{instead}."
     )

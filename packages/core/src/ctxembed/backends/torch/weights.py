@@ -102,7 +102,8 @@ def _paths(directory: Path) -> list[Path]:
     paths = weight_files(directory, "safetensors")
     if not paths:
         raise ModelLoadError(
-            f"{directory} has no .safetensors weights. Hint: convert what it has to them."
+            f"{directory} has no .safetensors weights. Hint: load the model with transformers "
+            "and save it with `model.save_pretrained(...)`, which writes them."
         )
     return paths
 

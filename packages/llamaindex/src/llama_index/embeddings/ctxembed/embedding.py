@@ -7,8 +7,8 @@ alone.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, aclosing, closing
 from typing import Any, Literal, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -28,13 +28,21 @@ from ctxembed import (
     ConfigurationError,
     Embedder,
     EmbedError,
+    InputError,
     Settings,
     to_floats,
 )
-from ctxembed.lazy import LazyEmbedder, located_errors
+from ctxembed.lazy import LazyEmbedder
 from ctxembed.pydantic_fields import SettingsFields
-from llama_index.embeddings.ctxembed.events import dispatcher, embedding_events
-from llama_index.embeddings.ctxembed.model_input import ModelInput, model_input
+from llama_index.embeddings.ctxembed.events import dispatcher, document_events
+from llama_index.embeddings.ctxembed.model_input import (
+    ModelInput,
+    located,
+    model_input,
+    set_embeddings,
+    without_shared,
+)
+from llama_index.embeddings.ctxembed.progress import Advance, progress_bar
 from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 logger = logging.getLogger(__name__)
@@ -56,6 +64,8 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
             own in front, and not before every text.
         missing_siblings: Nodes whose neighbours are not in the call are an "error"; "ignore"
             embeds the nodes that are there.
+        show_progress: Draw a bar of documents, chunks and tokens. Indexes and pipelines pass no
+            `show_progress` of theirs on to a transformation. It is in no dict and no cache key.
         api_key: For a remote API, where it goes before the environment's. It is left out of
             `to_dict` and of pickles: worker processes take the key from their environment.
 
@@ -70,6 +80,7 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
     metadata_mode: MetadataMode = MetadataMode.EMBED
     metadata_once: bool = False
     missing_siblings: Literal["error", "ignore"] = "error"
+    show_progress: bool = Field(default=False, exclude=True)
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     embed_batch_size: int = Field(default=2048, gt=0, le=2048)
 
@@ -135,7 +146,8 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Set the embedding of every node, whether it has one or not, and return the nodes.
 
-        Keyword arguments are what an index was called with; `show_progress` draws a bar.
+        Keyword arguments are what an index was called with; `show_progress` draws a bar, as the
+        field does.
 
         Raises:
             InputError: nodes that cannot be embedded; `key` is the source document's id.
@@ -148,10 +160,18 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         if self.rate_limiter is not None:
             for _ in inputs:
                 self.rate_limiter.acquire()
-        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
-        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
-            rows = embedder.embed_documents(chunks, progress=progress)
-            end(_set_embeddings(inputs, rows))
+        found, chunks = [], [each.chunks for each in inputs]
+        with (
+            located(inputs),
+            document_events(self, [each.texts for each in inputs]) as events,
+            self._bar(inputs, embedder, kwargs) as advance,
+            closing(embedder.stream(events.begun(chunks, self.empty))) as outcomes,
+        ):
+            for number, rows in enumerate(outcomes):
+                found.append(inputs[number].vectors(_array(rows)))
+                events.end(number, found[number])
+                advance(len(found[number]))
+        set_embeddings(inputs, found)
         return nodes
 
     @dispatcher.span  # LlamaIndex itself sees to that of __call__
@@ -164,11 +184,36 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         if self.rate_limiter is not None:
             for _ in inputs:
                 await self.rate_limiter.async_acquire()
-        chunks, progress = [each.chunks for each in inputs], bool(kwargs.get("show_progress"))
-        with embedding_events(self, [each.texts for each in inputs]) as end, _located(inputs):
-            rows = await embedder.aembed_documents(chunks, progress=progress)
-            end(await asyncio.to_thread(_set_embeddings, inputs, rows))
+        found, chunks = [], [each.chunks for each in inputs]
+        with (
+            located(inputs),
+            document_events(self, [each.texts for each in inputs]) as events,
+            self._bar(inputs, embedder, kwargs) as advance,
+        ):
+            stream = embedder.astream(events.begun(chunks, self.empty))
+            async with aclosing(stream) as outcomes:
+                async for rows in outcomes:
+                    number = len(found)
+                    found.append(await asyncio.to_thread(inputs[number].vectors, _array(rows)))
+                    events.end(number, found[number])
+                    advance(len(found[number]))
+        await asyncio.to_thread(set_embeddings, inputs, found)
         return nodes
+
+    def check_nodes(self, nodes: Sequence[BaseNode]) -> list[InputError]:
+        """Return what keeps documents from being embedded; `key` is the source document's id.
+
+        Nodes are read and their tokens counted, as when they are embedded; nothing is embedded.
+        """
+        embedder, errors = self._open(), []
+        for number, each in enumerate(self._inputs(nodes)):
+            (error,) = embedder.check_documents([each.chunks])
+            if error is not None:
+                error = without_shared(error.at(document=number, key=each.source), each)
+                if not isinstance(error, InputError):
+                    raise error
+                errors.append(error)
+        return errors
 
     def close(self) -> None:
         """Let go of weights and connections; a call under way fails, the next opens them again."""
@@ -180,6 +225,12 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
             check_complete(groups)
         mode, once = self.metadata_mode, self.metadata_once
         return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
+
+    def _bar(
+        self, inputs: Sequence[ModelInput], embedder: Embedder, called_with: Mapping[str, Any]
+    ) -> AbstractContextManager[Advance]:
+        shown = self.show_progress or bool(called_with.get("show_progress"))
+        return progress_bar(len(inputs), lambda: embedder.usage.tokens, shown=shown)
 
     def _open(self) -> Embedder:
         return self._embedder.get(self.settings, self._key())
@@ -232,26 +283,7 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         return BaseEmbedding.__getstate__(self.model_copy(update={"api_key": None}))
 
 
-def _set_embeddings(
-    inputs: Sequence[ModelInput], arrays: Sequence[Array]
-) -> list[list[list[float]]]:
-    """Give every node its row, and return the rows of each document."""
-    return [each.set_embeddings(rows) for each, rows in zip(inputs, arrays, strict=True)]
-
-
-@contextmanager
-def _located(inputs: Sequence[ModelInput]) -> Iterator[None]:
-    """Let errors name the source document, and count its nodes without the shared metadata."""
-    with located_errors(lambda number: (number, inputs[number].source), "source document"):
-        try:
-            yield
-        except EmbedError as error:
-            if error.document is None or error.chunk is None:
-                raise
-            if not inputs[error.document].shared_metadata:
-                raise
-            if error.chunk:
-                raise error.at(chunk=error.chunk - 1) from error.__cause__
-            raise error.at(
-                f"the metadata that its nodes share {error.message}", chunk=None
-            ) from error.__cause__
+def _array(outcome: Array | EmbedError) -> Array:
+    if isinstance(outcome, EmbedError):
+        raise outcome
+    return outcome

@@ -1,7 +1,8 @@
-"""`embedding_events`: LlamaIndex's embedding events and callbacks, one pair per document."""
+"""`document_events`: LlamaIndex's embedding events and callbacks, one pair per document."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -11,35 +12,63 @@ from llama_index.core.instrumentation.events.embedding import (
     EmbeddingStartEvent,
 )
 
+from ctxembed import InputError
+from ctxembed.lazy import check_document
+
 dispatcher = get_dispatcher(__name__)
 
-End = Callable[[Sequence[Sequence[list[float]]]], None]
-"""Takes the vectors of all documents and ends their events."""
+
+class DocumentEvents:
+    """The events of documents, each begun and ended on its own; `texts` are those of the nodes."""
+
+    def __init__(
+        self, model: BaseEmbedding, texts: Sequence[list[str]], callbacks: ExitStack
+    ) -> None:
+        self._model = model
+        self._texts = texts
+        self._payload = model.to_payload()
+        self._callbacks = callbacks
+        self._begun: dict[int, Any] = {}
+
+    def begin(self, number: int) -> None:
+        """Begin the events of a document."""
+        dispatcher.event(EmbeddingStartEvent(model_dict=self._payload))
+        started = self._model.callback_manager.event(
+            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: self._payload}
+        )
+        self._begun[number] = self._callbacks.enter_context(started)
+
+    def end(self, number: int, vectors: list[list[float]]) -> None:
+        """End the events of a document, with the vectors of its nodes."""
+        chunks = self._texts[number]
+        payload = {EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: vectors}
+        self._begun.pop(number).on_end(payload=payload)
+        dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=vectors))
+
+    def begun(
+        self, documents: Sequence[list[str]], empty: Literal["error", "zero"]
+    ) -> Iterator[list[str]]:
+        """Return the chunks of each document, whose events begin when it is read.
+
+        All are checked first. Where one is refused the call fails, and so do the events of all.
+        """
+        try:
+            for number, chunks in enumerate(documents):
+                check_document(chunks, number, empty)
+        except InputError:
+            for number in range(len(documents)):
+                self.begin(number)
+            raise
+        return self._reading(documents)
+
+    def _reading(self, documents: Sequence[list[str]]) -> Iterator[list[str]]:
+        for number, chunks in enumerate(documents):
+            self.begin(number)
+            yield chunks
 
 
 @contextmanager
-def embedding_events(model: BaseEmbedding, documents: Sequence[list[str]]) -> Iterator[End]:
-    """Start the events of all documents, and give a function that ends them.
-
-    All begin together, because documents share model calls. Where an error is raised, callbacks end
-    with it.
-    """
-    payload = model.to_payload()
-    with ExitStack() as stack:
-        events = []
-        for _ in documents:
-            dispatcher.event(EmbeddingStartEvent(model_dict=payload))
-            started = model.callback_manager.event(
-                CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
-            )
-            events.append(stack.enter_context(started))
-
-        def end(vectors: Sequence[Sequence[list[float]]]) -> None:
-            for event, chunks, rows in zip(events, documents, vectors, strict=True):
-                embeddings = list(rows)
-                event.on_end(
-                    payload={EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings}
-                )
-                dispatcher.event(EmbeddingEndEvent(chunks=chunks, embeddings=embeddings))
-
-        yield end
+def document_events(model: BaseEmbedding, texts: Sequence[list[str]]) -> Iterator[DocumentEvents]:
+    """Give the events of documents; where an error is raised, open callbacks end with it."""
+    with ExitStack() as callbacks:
+        yield DocumentEvents(model, texts, callbacks)

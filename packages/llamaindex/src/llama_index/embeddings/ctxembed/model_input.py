@@ -1,12 +1,14 @@
 """`ModelInput`: the text of a document's nodes that the model reads, and which rows are theirs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ctxembed import Array, to_floats
+from ctxembed import Array, EmbedError, to_floats
+from ctxembed.lazy import located_errors
 from llama_index.embeddings.ctxembed.node_metadata import stamp_keys
 from llama_index.embeddings.ctxembed.siblings import Siblings
 
@@ -28,12 +30,9 @@ class ModelInput:
         """The chunks to embed together; shared metadata is a chunk of its own in front."""
         return [self.shared_metadata, *self.texts] if self.shared_metadata else self.texts
 
-    def set_embeddings(self, rows: Array) -> list[list[float]]:
-        """Give every node its row of the chunks' rows, and return the rows of the nodes."""
-        vectors = to_floats(rows[1:] if self.shared_metadata else rows)
-        for node, vector in zip(self.nodes, vectors, strict=True):
-            node.embedding = vector
-        return vectors
+    def vectors(self, rows: Array) -> list[list[float]]:
+        """Return the rows of the nodes among those of the chunks."""
+        return to_floats(rows[1:] if self.shared_metadata else rows)
 
 
 def model_input(siblings: Siblings, mode: MetadataMode, *, metadata_once: bool) -> ModelInput:
@@ -48,6 +47,13 @@ def model_input(siblings: Siblings, mode: MetadataMode, *, metadata_once: bool) 
     header = nodes[0].model_copy(update={"metadata": told}).get_metadata_str(mode).strip()
     texts = [_without(node, {*stamp_keys(node), *shared}).get_content(mode) for node in nodes]
     return ModelInput(siblings.key or nodes[0].node_id, nodes, header, texts)
+
+
+def set_embeddings(inputs: Sequence[ModelInput], vectors: Sequence[list[list[float]]]) -> None:
+    """Give every node of all documents its vector."""
+    for each, rows in zip(inputs, vectors, strict=True):
+        for node, row in zip(each.nodes, rows, strict=True):
+            node.embedding = row
 
 
 def _shared(nodes: Sequence[BaseNode]) -> dict[str, Any]:
@@ -74,3 +80,24 @@ def _entry(node: BaseNode, key: str) -> tuple[str, bool, bool] | None:
 def _without(node: BaseNode, keys: Collection[str]) -> BaseNode:
     rest = {key: value for key, value in node.metadata.items() if key not in keys}
     return node.model_copy(update={"metadata": rest})
+
+
+@contextmanager
+def located(inputs: Sequence[ModelInput]) -> Iterator[None]:
+    """Let errors name the source document, and count its nodes without the shared metadata."""
+    with located_errors(lambda number: (number, inputs[number].source), "source document"):
+        try:
+            yield
+        except EmbedError as error:
+            if error.document is None:
+                raise
+            raise without_shared(error, inputs[error.document]) from error.__cause__
+
+
+def without_shared(error: EmbedError, of: ModelInput) -> EmbedError:
+    """Return an error of a document whose `chunk` counts nodes: shared metadata is none of them."""
+    if error.chunk is None or not of.shared_metadata:
+        return error
+    if error.chunk:
+        return error.at(chunk=error.chunk - 1)
+    return error.at(f"the metadata that its nodes share {error.message}", chunk=None)

@@ -4,14 +4,14 @@
 """`ContextualDocumentEmbedder`: documents in, the same documents with contextual vectors out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import aclosing, closing
 from typing import Any, Self, Unpack
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 from tqdm.auto import tqdm
 
-from ctxembed import DEFAULT_MODEL, Array, ConfigurationError, EmbedError, to_floats
+from ctxembed import DEFAULT_MODEL, Array, ConfigurationError, EmbedError, InputError, to_floats
 from ctxembed.lazy import SharedKeywords, located_errors
 from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
@@ -21,21 +21,27 @@ from haystack_integrations.components.embedders.ctxembed.embedder_base import (
 )
 from haystack_integrations.components.embedders.ctxembed.log_messages import (
     failure,
+    report_blank,
     report_failed,
     report_grouping,
 )
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
-    Siblings,
     check_documents,
     check_grouping,
     group_siblings,
     refuse_errors,
-    text_of,
+)
+from haystack_integrations.components.embedders.ctxembed.source_chunks import (
+    SourceChunks,
+    TextTemplate,
+    chunks_located,
+    chunks_of,
+    with_rows,
 )
 
 Outcomes = Sequence[Array | EmbedError]
-"""One array, or one error, per source."""
+"""One array, or one error about the input, per source."""
 
 
 @component
@@ -44,6 +50,9 @@ class ContextualDocumentEmbedder(EmbedderBase):
 
     Documents with the same `meta[source_key]` are one source, in the order of `meta[order_key]`:
     what Haystack's splitters set. Give all chunks of a source in one call, in any order.
+
+    Documents without text (empty, white space, NUL only) come back without an embedding, unless
+    `empty="zero"`; the others get the number of chunks of their source as `meta["context_size"]`.
 
     ### Usage example
 
@@ -103,8 +112,10 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :param suffix: Put after every text.
         :param progress_bar: Show the progress of a run.
         :param raise_on_failure:
-            Raise what keeps a source from being embedded. If `False`, its documents come back
-            without an embedding and are listed in `meta["failed"]`.
+            Raise an `InputError` where a source cannot be embedded as it is, for instance because
+            a chunk is too long. If `False`, its documents come back without an embedding and are
+            listed in `meta["failed"]`. What is wrong with a model, a key or a network is raised in
+            either case.
         :param settings:
             The other fields of `ctxembed.Settings`, by name. `normalize` is `True` by default, and
             `encoding="ubinary"` is refused, because Haystack stores floats.
@@ -168,16 +179,20 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :raises InputError: Documents that cannot be embedded as they are; `.key` is the source.
         :raises BackendError: The model gave no vectors.
         """
-        groups, chunks = self._plan(documents)
+        sources, texts = self._plan(documents)
         embedder = self._open()
         before = embedder.usage
-        with located_errors(lambda number: (number, groups[number].source), "source"):
+        with (
+            located_errors(lambda number: (number, sources[number].siblings.source), "source"),
+            chunks_located(sources),
+        ):
             if self.raise_on_failure:
-                outcomes: Outcomes = embedder.embed_documents(chunks, progress=self.progress_bar)
+                outcomes: Outcomes = embedder.embed_documents(texts, progress=self.progress_bar)
             else:
-                stream = embedder.stream(chunks, errors="return")
-                outcomes = [*tqdm(stream, total=len(chunks), disable=not self.progress_bar)]
-        return self._result(documents, groups, outcomes, usage_since(before, embedder.usage))
+                with closing(embedder.stream(texts, errors="return")) as stream:
+                    bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
+                    outcomes = [_of_input(outcome) for outcome in bar]
+        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
@@ -186,22 +201,25 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :param documents: Documents, in any order; all chunks of a source in one call.
         :returns: What `run` returns.
         """
-        groups, chunks = self._plan(documents)
+        sources, texts = self._plan(documents)
         embedder = await self._aopen()
         before = embedder.usage
-        with located_errors(lambda number: (number, groups[number].source), "source"):
+        with (
+            located_errors(lambda number: (number, sources[number].siblings.source), "source"),
+            chunks_located(sources),
+        ):
             if self.raise_on_failure:
                 outcomes: Outcomes = await embedder.aembed_documents(
-                    chunks, progress=self.progress_bar
+                    texts, progress=self.progress_bar
                 )
             else:
-                stream = embedder.astream(chunks, errors="return")
-                bar = tqdm(stream, total=len(chunks), disable=not self.progress_bar)
-                outcomes = [outcome async for outcome in bar]
-        return self._result(documents, groups, outcomes, usage_since(before, embedder.usage))
+                async with aclosing(embedder.astream(texts, errors="return")) as stream:
+                    bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
+                    outcomes = [_of_input(outcome) async for outcome in bar]
+        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
-    def _plan(self, documents: list[Document]) -> tuple[list[Siblings], list[Any]]:
-        """Return siblings, and the chunks of each: its error in their place where it has one."""
+    def _plan(self, documents: list[Document]) -> tuple[list[SourceChunks], list[Any]]:
+        """Return sources, and the texts of those with text: their error in place of the texts."""
         check_documents(documents, type(self).__name__)
         groups = group_siblings(
             documents,
@@ -212,37 +230,42 @@ class ContextualDocumentEmbedder(EmbedderBase):
         if self.raise_on_failure:
             refuse_errors(groups)
         report_grouping(groups, documents, self.source_key)
-        return groups, [each.error or self._texts(each, documents) for each in groups]
-
-    def _texts(self, siblings: Siblings, documents: Sequence[Document]) -> list[str]:
-        """Return the chunks of one source, in order."""
-        texts = []
-        for number, position in enumerate(siblings.positions):
-            fields = [] if number and self.meta_once else self.meta_fields_to_embed
-            texts.append(
-                text_of(
-                    documents[position], fields, self.embedding_separator, self.prefix, self.suffix
-                )
-            )
-        return texts
+        template = TextTemplate(
+            self.meta_fields_to_embed,
+            self.embedding_separator,
+            self.meta_once,
+            self.prefix,
+            self.suffix,
+        )
+        keep_blank = self.settings.empty == "zero"
+        sources = [chunks_of(each, documents, template, keep_blank=keep_blank) for each in groups]
+        report_blank(sources)
+        embedded = [each for each in sources if each.texts]
+        return embedded, [each.siblings.error or each.texts for each in embedded]
 
     def _result(
         self,
         documents: Sequence[Document],
-        groups: Sequence[Siblings],
+        sources: Sequence[SourceChunks],
         outcomes: Outcomes,
         usage: dict[str, Any],
     ) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
         failed = []
-        for siblings, outcome in zip(groups, outcomes, strict=True):
+        for source, outcome in zip(sources, outcomes, strict=True):
             if isinstance(outcome, EmbedError):
-                failed.append(failure(siblings, outcome, documents))
+                failed.append(failure(source.siblings, source.located(outcome), documents))
             else:
-                rows.update(zip(siblings.positions, to_floats(outcome), strict=True))
-        report_failed(failed, len(groups))
+                rows.update(zip(source.positions, to_floats(outcome), strict=True))
+        report_failed(failed, len(sources))
         meta: dict[str, Any] = {"model": self.settings.model, "usage": usage}
         if not self.raise_on_failure:
             meta["failed"] = failed
-        new = [replace(document, embedding=rows.get(n)) for n, document in enumerate(documents)]
-        return {"documents": new, "meta": meta}
+        return {"documents": with_rows(documents, sources, rows), "meta": meta}
+
+
+def _of_input(outcome: Array | EmbedError) -> Array | EmbedError:
+    """Return an array or an error about the input; raise what is wrong with a model or network."""
+    if isinstance(outcome, EmbedError) and not isinstance(outcome, InputError):
+        raise outcome
+    return outcome

@@ -8,23 +8,20 @@ Every duplicate policy of a store then leaves stale vectors or orphans.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, Self, get_args
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 
-from ctxembed import ConfigurationError, InputError
-from haystack_integrations.components.embedders.ctxembed.log_messages import report_unnamed
+from ctxembed import ConfigurationError
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     MissingGroup,
     check_choice,
     check_documents,
     check_grouping,
-    group_siblings,
-    refuse_errors,
 )
+from haystack_integrations.components.embedders.ctxembed.write_plan import WritePlan, plan_write
 
 Filters = dict[str, Any]
 Partial = Literal["error", "append"]
@@ -42,6 +39,10 @@ class ContextualDocumentWriter:
     without a source are written by their id. A source that has no chunks left has to be deleted by
     hand.
 
+    It takes what a lenient embedder gives. A source that the embedder failed on is left out whole:
+    its former rows stay, and its documents come back in `skipped`. A document without text is left
+    out, and its former row is deleted.
+
     ### Usage example
 
     ```python
@@ -56,7 +57,7 @@ class ContextualDocumentWriter:
     changed = [Document(content="The queen fell ill.", meta=meta, embedding=[0.0, 1.0])]
     print(writer.run(changed))
 
-    # {'documents_written': 1, 'documents_deleted': 1}
+    # {'documents_written': 1, 'documents_deleted': 1, 'skipped': []}
     ```
     """
 
@@ -123,8 +124,8 @@ class ContextualDocumentWriter:
         """
         return default_from_dict(cls, data)
 
-    @component.output_types(documents_written=int, documents_deleted=int)
-    def run(self, documents: list[Document]) -> dict[str, int]:
+    @component.output_types(documents_written=int, documents_deleted=int, skipped=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, Any]:
         """Write the chunks of whole sources in place of their former ones.
 
         :param documents: Documents with embeddings; all chunks of a source in one call.
@@ -132,30 +133,35 @@ class ContextualDocumentWriter:
             A dictionary with the following keys:
             - `documents_written`: The documents written.
             - `documents_deleted`: The former rows of the same sources that were deleted.
+            - `skipped`: All documents of the sources that the embedder failed on.
         :raises InputError:
-            A chunk without embedding, an id that is there twice, or a source with gaps; nothing was
-            changed.
+            A chunk that no embedder has seen, an id that is there twice, or a source with gaps;
+            nothing was changed.
         :raises ConfigurationError: The store cannot filter or delete.
         """
-        keys = self._check(documents)
-        if not documents:
-            return _counts(0, 0)
+        plan = self._plan(documents)
+        if plan.is_empty:
+            return plan.outcome(0, 0)
         store = self.document_store
-        filters = self._filters(keys)
-        spared = {document.id for document in documents}
+        filters = self._filters(plan)
+        spared = {document.id for document in plan.documents}
         try:
             former = [store.filter_documents(each) for each in filters]
-            written = store.write_documents(documents, policy=DuplicatePolicy.OVERWRITE)
-            while stale := self._stale(former, keys, spared):
+            written = (
+                store.write_documents(plan.documents, policy=DuplicatePolicy.OVERWRITE)
+                if plan.documents
+                else 0
+            )
+            while stale := self._stale(former, plan, spared):
                 store.delete_documents(stale)
                 spared.update(stale)
                 former = [store.filter_documents(each) for each in filters]
         except NotImplementedError as error:
             raise self._unable("filter_documents or delete_documents") from error
-        return _counts(written, len(spared) - len(documents))
+        return plan.outcome(written, len(spared) - len(plan.documents))
 
-    @component.output_types(documents_written=int, documents_deleted=int)
-    async def run_async(self, documents: list[Document]) -> dict[str, int]:
+    @component.output_types(documents_written=int, documents_deleted=int, skipped=list[Document])
+    async def run_async(self, documents: list[Document]) -> dict[str, Any]:
         """Like `run`, without blocking the event loop.
 
         A store without async methods works in a thread.
@@ -167,23 +173,25 @@ class ContextualDocumentWriter:
         names = ("filter_documents", "write_documents", "delete_documents")
         if not all(hasattr(store, f"{name}_async") for name in names):
             return await asyncio.to_thread(self.run, documents)
-        keys = self._check(documents)
-        if not documents:
-            return _counts(0, 0)
-        filters = self._filters(keys)
-        spared = {document.id for document in documents}
+        plan = self._plan(documents)
+        if plan.is_empty:
+            return plan.outcome(0, 0)
+        filters = self._filters(plan)
+        spared = {document.id for document in plan.documents}
         try:
             former = [await store.filter_documents_async(each) for each in filters]
-            written = await store.write_documents_async(
-                documents, policy=DuplicatePolicy.OVERWRITE
+            written = (
+                await store.write_documents_async(plan.documents, policy=DuplicatePolicy.OVERWRITE)
+                if plan.documents
+                else 0
             )
-            while stale := self._stale(former, keys, spared):
+            while stale := self._stale(former, plan, spared):
                 await store.delete_documents_async(stale)
                 spared.update(stale)
                 former = [await store.filter_documents_async(each) for each in filters]
         except NotImplementedError as error:
             raise self._unable("filter_documents or delete_documents") from error
-        return _counts(written, len(spared) - len(documents))
+        return plan.outcome(written, len(spared) - len(plan.documents))
 
     def close(self) -> None:
         """Let go of what the store holds, where it has something to close."""
@@ -195,51 +203,42 @@ class ContextualDocumentWriter:
         if hasattr(self.document_store, "close_async"):
             await self.document_store.close_async()
 
-    def _check(self, documents: list[Document]) -> set[str | int]:
-        """Return the sources whose former rows are to go: none with `partial="append"`."""
+    def _plan(self, documents: list[Document]) -> WritePlan:
         check_documents(documents, type(self).__name__)
-        whole = self.partial == "error"
-        groups = group_siblings(
+        return plan_write(
             documents,
             source_key=self.source_key,
-            order_key=self.order_key if whole else None,
+            order_key=self.order_key,
             missing_group=self.missing_group,
+            whole=self.partial == "error",
         )
-        refuse_errors(groups)
-        _check_rows(documents, self.source_key)
-        for siblings in groups:
-            if siblings.problem is not None:
-                raise InputError(
-                    f"{siblings.problem}, so this is not the whole source and nothing was written. "
-                    'Hint: give all its chunks in one call; partial="append" adds to what the '
-                    "store has.",
-                    key=siblings.source,
-                )
-        if whole:
-            report_unnamed(groups, documents, self.source_key)
-        return {siblings.key for siblings in groups if whole and siblings.key is not None}
 
-    def _filters(self, keys: Collection[str | int]) -> list[Filters]:
-        """Return filters that find the rows of sources; a store takes a list of one type only."""
+    def _filters(self, plan: WritePlan) -> list[Filters]:
+        """Return filters that find the former rows; a store takes a list of one type only.
+
+        Ids are asked for one by one: Chroma knows no other filter for them.
+        """
         field = f"meta.{self.source_key}"
-        by_type = [[key for key in keys if isinstance(key, kind)] for kind in (int, str)]
+        by_type = [[key for key in plan.sources if isinstance(key, kind)] for kind in (int, str)]
         return [
             {"field": field, "operator": "in", "value": names[n : n + _SOURCES_PER_FILTER]}
             for names in by_type
             for n in range(0, len(names), _SOURCES_PER_FILTER)
-        ]
+        ] + [{"field": "id", "operator": "==", "value": each} for each in plan.blank_ids]
 
     def _stale(
-        self,
-        found: Iterable[Sequence[Document]],
-        keys: Collection[str | int],
-        spared: Collection[str],
+        self, found: Iterable[Sequence[Document]], plan: WritePlan, spared: Collection[str]
     ) -> list[str]:
         """Return the ids of what a store found, without rows of other sources and spared ones.
 
         What was found is checked: some stores compare words, or take no notice of a filter.
         """
-        rows = (row for rows in found for row in rows if row.meta.get(self.source_key) in keys)
+        rows = (
+            row
+            for rows in found
+            for row in rows
+            if row.id in plan.blank_ids or row.meta.get(self.source_key) in plan.sources
+        )
         return [*dict.fromkeys(row.id for row in rows if row.id not in spared)]
 
     def _unable(self, method: str) -> ConfigurationError:
@@ -248,32 +247,3 @@ class ContextualDocumentWriter:
             'of a source cannot be found and deleted. Hint: partial="append" only writes; delete '
             "the former rows with the store's own client before."
         )
-
-
-def _check_rows(documents: Sequence[Document], source_key: str) -> None:
-    for document in documents:
-        if not document.embedding:
-            raise InputError(
-                f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
-                "ContextualDocumentEmbedder before the writer; sources that it failed on have to "
-                "be taken out whole.",
-                key=_source(document, source_key),
-            )
-    counts = Counter(document.id for document in documents)
-    for document in documents:
-        if counts[document.id] > 1:
-            raise InputError(
-                f"{counts[document.id]} documents have the id {document.id!r}, and a store keeps "
-                "one of them; nothing was written. Hint: equal chunks get ids of their own from "
-                "split_id in meta.",
-                key=_source(document, source_key),
-            )
-
-
-def _source(document: Document, source_key: str) -> str:
-    key = document.meta.get(source_key)
-    return document.id if key is None else str(key)
-
-
-def _counts(written: int, deleted: int) -> dict[str, int]:
-    return {"documents_written": written, "documents_deleted": deleted}

@@ -14,9 +14,12 @@ from haystack import Document, logging
 
 from ctxembed import EmbedError
 from haystack_integrations.components.embedders.ctxembed.siblings import Siblings
+from haystack_integrations.components.embedders.ctxembed.source_chunks import SourceChunks
 
 logger = logging.getLogger(__name__)
 
+_NAMES = 5
+"""How many sources a message names."""
 
 _MUCH_ALIKE = 0.7
 """Likeness of two names, from 0 to 1: `filepath` and `file_path` have 0.94, `file_type` and
@@ -70,6 +73,25 @@ def report_gaps(groups: Sequence[Siblings]) -> None:
         )
 
 
+def report_blank(sources: Sequence[SourceChunks]) -> None:
+    """Log, once per run, how many chunks have no text, and of which sources."""
+    found = [each for each in sources if each.blank]
+    if found:
+        logger.warning(
+            "Chunks without text: {count}, of {sources}. They come back without an embedding, and "
+            "ContextualDocumentWriter leaves them out.",
+            count=sum(each.blank for each in found),
+            sources=named([each.siblings.source for each in found]),
+        )
+
+
+def named(sources: Sequence[str]) -> str:
+    """Return the names of a few sources, and how many more there are."""
+    shown = ", ".join(map(repr, sources[:_NAMES]))
+    more = len(sources) - _NAMES
+    return f"{shown} and {more} more sources" if more > 0 else shown
+
+
 def report_failed(failed: Sequence[dict[str, Any]], total: int) -> None:
     """Log, once per run, that sources were not embedded."""
     if failed:
@@ -93,3 +115,15 @@ def failure(
         "error": type(error).__name__,
         "reason": place + error.message,
     }
+
+
+def report_skipped(failed: Sequence[Siblings], total: int) -> None:
+    """Log, once per run, that sources were not written because the embedder failed on them."""
+    if failed:
+        logger.warning(
+            "{count} of {total} sources were not written, because the embedder failed on them: "
+            "{sources}. Their former rows stay.",
+            count=len(failed),
+            total=total,
+            sources=named([each.source for each in failed]),
+        )

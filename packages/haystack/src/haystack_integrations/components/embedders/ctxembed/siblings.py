@@ -99,13 +99,9 @@ def check_documents(documents: object, component: str) -> None:
         raise TypeError(f"{component} expects a list of Documents.")
 
 
-def text_of(
-    document: Document, fields: Iterable[str], separator: str, prefix: str, suffix: str
-) -> str:
-    """Return the text of a document that is embedded: an empty string where there is no text."""
-    values = [str(document.meta[name]) for name in fields if document.meta.get(name) is not None]
-    body = separator.join([*values, document.content or ""])
-    return prefix + body + suffix if body.strip() else ""
+def is_blank(text: str | None) -> bool:
+    """Tell whether there is no text: nothing, or white space and NUL characters only."""
+    return not text or not text.replace("\0", "").strip()
 
 
 def _key_error(

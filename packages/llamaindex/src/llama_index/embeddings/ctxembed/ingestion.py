@@ -1,0 +1,163 @@
+"""`ingest`, `aingest`: an ingestion pipeline, run so that nothing is lost where something fails.
+
+`IngestionPipeline.run` writes down hashes, or deletes old rows, before any transformation runs.
+Here documents are split, checked and embedded first, apart from the stores. The stores are touched
+when all vectors are there, and where one of them fails the run is taken back.
+"""
+
+import copy
+from collections.abc import Sequence
+
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.schema import BaseNode, Document
+
+from llama_index.embeddings.ctxembed.ingestion_steps import (
+    Remembered,
+    Storing,
+    all_documents,
+    changed_documents,
+    split_steps,
+    without_stores,
+)
+from llama_index.embeddings.ctxembed.node_removal import source_of
+
+
+def ingest(
+    pipeline: IngestionPipeline,
+    documents: Sequence[Document],
+    *,
+    show_progress: bool = False,
+    cache_collection: str | None = None,
+    store_doc_text: bool = True,
+) -> Sequence[BaseNode]:
+    """Run a pipeline over documents, and return the nodes that were made, as `pipeline.run` does.
+
+    A document that the pipeline's `ContextualNodeParser` skips (`errors="skip"`) is neither written
+    down nor deleted: its old rows stay, the parser lists it in `failures`, and the next run tries
+    it again. When a transformation raises, the stores are as they were. When a store raises, the
+    docstore forgets the documents of this run, so that the next run embeds them.
+
+    `pipeline.documents` and `pipeline.readers` are read too. All runs in this process.
+
+    Raises:
+        InputError: a document that cannot be embedded, where the parser does not skip it.
+        BackendError: the model gave no vectors.
+    """
+    given = all_documents(pipeline, documents)
+    remembered = _remembered(pipeline, given)
+    changed = changed_documents(pipeline, given, remembered)
+    before, parser, after = split_steps(pipeline.transformations)
+    nodes: Sequence[BaseNode] = copy.deepcopy(changed)
+    for step in before:
+        nodes = step(nodes)
+    if parser is not None:
+        own = parser.model_copy()  # whose failures no other call replaces
+        nodes = own(nodes, show_progress=show_progress)
+        parser.failures = own.failures
+    nodes = without_stores(pipeline, after).run(
+        nodes=nodes, show_progress=show_progress, cache_collection=cache_collection
+    )
+    failures = [] if parser is None else own.failures
+    storing = Storing.of(pipeline, given, changed, remembered, failures)
+    try:
+        storing.pipeline(nodes).run(documents=storing.documents, store_doc_text=store_doc_text)
+    except BaseException as error:
+        _take_back(storing, nodes, error)
+        raise
+    return nodes
+
+
+async def aingest(
+    pipeline: IngestionPipeline,
+    documents: Sequence[Document],
+    *,
+    show_progress: bool = False,
+    cache_collection: str | None = None,
+    store_doc_text: bool = True,
+) -> Sequence[BaseNode]:
+    """Like `ingest`, without blocking the event loop."""
+    given = all_documents(pipeline, documents)
+    remembered = await _aremembered(pipeline, given)
+    changed = changed_documents(pipeline, given, remembered)
+    before, parser, after = split_steps(pipeline.transformations)
+    nodes: Sequence[BaseNode] = copy.deepcopy(changed)
+    for step in before:
+        nodes = await step.acall(nodes)
+    if parser is not None:
+        own = parser.model_copy()
+        nodes = await own.acall(nodes, show_progress=show_progress)
+        parser.failures = own.failures
+    nodes = await without_stores(pipeline, after).arun(
+        nodes=nodes, show_progress=show_progress, cache_collection=cache_collection
+    )
+    failures = [] if parser is None else own.failures
+    storing = Storing.of(pipeline, given, changed, remembered, failures)
+    try:
+        await storing.pipeline(nodes).arun(
+            documents=storing.documents, store_doc_text=store_doc_text
+        )
+    except BaseException as error:
+        await _atake_back(storing, nodes, error)
+        raise
+    return nodes
+
+
+def _remembered(pipeline: IngestionPipeline, documents: Sequence[Document]) -> Remembered:
+    docstore = pipeline.docstore
+    if docstore is None:
+        return Remembered({}, frozenset())
+    keys = {key for document in documents for key in (document.id_, source_of(document))}
+    hashes = {key: docstore.get_document_hash(key) for key in keys}
+    return Remembered(hashes, frozenset(docstore.get_all_document_hashes()))
+
+
+async def _aremembered(pipeline: IngestionPipeline, documents: Sequence[Document]) -> Remembered:
+    docstore = pipeline.docstore
+    if docstore is None:
+        return Remembered({}, frozenset())
+    keys = {key for document in documents for key in (document.id_, source_of(document))}
+    hashes = {key: await docstore.aget_document_hash(key) for key in keys}
+    return Remembered(hashes, frozenset(await docstore.aget_all_document_hashes()))
+
+
+def _take_back(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> None:
+    """Delete the rows of a run that failed, and let the docstore forget its documents."""
+    docstore, store = storing.docstore, storing.vector_store
+    deleted = True
+    if store is not None:
+        try:
+            store.delete_nodes([node.node_id for node in nodes])
+        except Exception:  # noqa: BLE001 - whatever a store raises
+            deleted = False
+            storing.note_rows(error)
+    if docstore is None:
+        return
+    try:
+        for key, former in storing.hashes_to_put_back(rows_deleted=deleted).items():
+            if former is None:
+                docstore.delete_document(key, raise_error=False)
+            else:
+                docstore.set_document_hash(key, former)
+    except Exception:  # noqa: BLE001 - whatever a store raises
+        storing.note_hashes(error)
+
+
+async def _atake_back(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> None:
+    docstore, store = storing.docstore, storing.vector_store
+    deleted = True
+    if store is not None:
+        try:
+            await store.adelete_nodes([node.node_id for node in nodes])
+        except Exception:  # noqa: BLE001 - whatever a store raises
+            deleted = False
+            storing.note_rows(error)
+    if docstore is None:
+        return
+    try:
+        for key, former in storing.hashes_to_put_back(rows_deleted=deleted).items():
+            if former is None:
+                await docstore.adelete_document(key, raise_error=False)
+            else:
+                await docstore.aset_document_hash(key, former)
+    except Exception:  # noqa: BLE001 - whatever a store raises
+        storing.note_hashes(error)
