@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ctxembed.cache.sqlite import FILE_NAME
+from ctxembed.cache.sqlite_file import FILE_NAME
 
 DOCUMENTS = [{"id": f"{n}", "chunks": [f"chunk {n}", "another"]} for n in range(20)]
 

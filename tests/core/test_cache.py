@@ -32,8 +32,9 @@ from ctxembed import (
     Settings,
 )
 from ctxembed.backends.identity import ModelIdentity
-from ctxembed.cache import sqlite
-from ctxembed.cache.sqlite import FILE_NAME, SqliteCache, clear, connect, contents, shrink
+from ctxembed.cache import sqlite_cache, sqlite_file
+from ctxembed.cache.sqlite_cache import SqliteCache
+from ctxembed.cache.sqlite_file import FILE_NAME, clear, connect, contents, shrink
 from ctxembed.documents import TokenizedChunk
 from ctxembed.testing import FakeBackend
 
@@ -430,7 +431,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path, caplog):
 
 
 def test_a_lock_that_does_not_come(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(sqlite, "_SECONDS_FOR_A_LOCK", 0.01)
+    monkeypatch.setattr(sqlite_file, "SECONDS_FOR_A_LOCK", 0.01)
     with (
         cached(tmp_path) as embedder,
         closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other,
@@ -447,8 +448,8 @@ def test_a_lock_that_does_not_come(tmp_path, caplog, monkeypatch):
 
 def test_a_cache_is_tried_again_after_its_rest(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(sqlite.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(sqlite, "_SECONDS_FOR_A_LOCK", 0.01)
+    monkeypatch.setattr(sqlite_cache.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sqlite_file, "SECONDS_FOR_A_LOCK", 0.01)
     store = SqliteCache(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -522,7 +523,7 @@ def test_no_text_is_in_the_folder(tmp_path):
 
 def test_the_least_recently_used_go_and_the_file_shrinks(tmp_path, monkeypatch):
     now = [1e9]
-    monkeypatch.setattr(sqlite.time, "time", lambda: now[0])
+    monkeypatch.setattr(sqlite_file.time, "time", lambda: now[0])
     store = SqliteCache(tmp_path, 2**20)
     data = bytes(10_000)
     for number in range(90):
@@ -546,7 +547,7 @@ def test_the_least_recently_used_go_and_the_file_shrinks(tmp_path, monkeypatch):
 
 def test_a_use_keeps_an_entry(tmp_path, monkeypatch):
     now = [1e9]
-    monkeypatch.setattr(sqlite.time, "time", lambda: now[0])
+    monkeypatch.setattr(sqlite_file.time, "time", lambda: now[0])
     store = SqliteCache(tmp_path, 2**20)
     for number in range(80):
         now[0] += 1
@@ -562,7 +563,7 @@ def test_a_use_keeps_an_entry(tmp_path, monkeypatch):
 
 def test_prune_and_clear(tmp_path, monkeypatch):
     now = [1e9]
-    monkeypatch.setattr(sqlite.time, "time", lambda: now[0])
+    monkeypatch.setattr(sqlite_file.time, "time", lambda: now[0])
     store = SqliteCache(tmp_path)
     for number in range(10):
         now[0] += 10
@@ -639,7 +640,7 @@ def test_a_fork_has_a_connection_of_its_own(tmp_path):
 
 WRITE_FOREVER = """
 import sys
-from ctxembed.cache.sqlite import SqliteCache
+from ctxembed.cache.sqlite_cache import SqliteCache
 store = SqliteCache(sys.argv[1], 2**21)
 number = int(sys.argv[2]) * 1_000_000
 print("ready", flush=True)

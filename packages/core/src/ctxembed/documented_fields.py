@@ -4,6 +4,7 @@ Which settings there are, and checks of one setting against another, are the bus
 """
 
 from dataclasses import Field, field
+from math import inf, nan
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args
 
@@ -41,7 +42,7 @@ def setting(
 def check(field: Field[Any], value: object) -> None:
     """Refuse a value that does not fit its field's type, or a whole number below its least one.
 
-    Fractions are left to the class that has them: each has bounds of its own.
+    Fractions are left to `check_weight`, and to the class that has them.
 
     Raises:
         ConfigurationError: It names the field and says what it takes.
@@ -58,6 +59,20 @@ def check(field: Field[Any], value: object) -> None:
             raise ConfigurationError(f"{field.name} is True or False, got {value!r}.")
     elif float not in kinds:
         _check_choice(field.name, value, kinds)
+
+
+def check_weight(name: str, weight: float | None, most: float) -> float | None:
+    """Return a weight from 0 to `most` as a float: 1 and 1.0 are one setting, 0 and -0.0 too."""
+    if weight is None:
+        return None
+    try:
+        number = nan if isinstance(weight, str | bytes | bool) else float(weight)
+    except (TypeError, ValueError, OverflowError):
+        number = nan
+    if not (0 <= number <= most and number < inf):
+        upper = f"to {most}" if most < inf else "up"
+        raise ConfigurationError(f"{name} is a number from 0 {upper}, got {weight!r}.")
+    return abs(number)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

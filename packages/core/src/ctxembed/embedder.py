@@ -24,10 +24,15 @@ import numpy as np
 from ctxembed.assembly import Errors, Outcome
 from ctxembed.backends import Backend, open_backend
 from ctxembed.cache import VectorCache
-from ctxembed.cache.sqlite import SqliteCache
+from ctxembed.cache.sqlite_cache import SqliteCache
 from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array, empty_row
-from ctxembed.errors import EmbedError, InputError, MissingDependencyError
+from ctxembed.errors import (
+    ConfigurationError,
+    EmbedError,
+    InputError,
+    MissingDependencyError,
+)
 from ctxembed.execution import Runner, Usage, array_of
 from ctxembed.planning import plan_documents
 from ctxembed.recipe import document_recipe, query_recipe
@@ -93,6 +98,10 @@ class Embedder:
             ConfigurationError: the settings name something unknown, or what does not go together.
             ModelLoadError: weights or tokenizer are absent or unusable.
         """
+        if isinstance(settings, str):
+            raise ConfigurationError(
+                f"settings are a Settings object, got a string. Hint: open(model={settings!r})."
+            )
         if settings is None:
             settings = Settings.from_dict(overrides)
         elif overrides:

@@ -6,6 +6,7 @@ the measurements in `docs/concepts.md` for models that were not trained for cont
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 Quantizer = Literal["tanh", "scale"]
@@ -101,3 +102,15 @@ def find_model(name: str) -> ModelSpec | None:
         if wanted in (spec.name.casefold(), *(alias.casefold() for alias in spec.aliases)):
             return spec
     return None
+
+
+def similar_model(name: str) -> str:
+    """Return a question that names the known model with the most similar name, or nothing."""
+    names = {alias: spec.name for spec in MODELS for alias in (spec.name, *spec.aliases)}
+    near = get_close_matches(name, names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
+
+
+def known_models() -> str:
+    """Return the names in the table as one phrase, for messages."""
+    return ", ".join(spec.name for spec in MODELS)

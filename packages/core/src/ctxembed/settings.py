@@ -8,16 +8,16 @@ checked when the model is opened, because only then is its width known.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
-from math import inf, nan
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ctxembed.checkpoint import PPLX_TYPE, checkpoint_digest, model_type, weight_files
-from ctxembed.documented_fields import check, setting
+from ctxembed.documented_fields import check, check_weight, setting
 from ctxembed.encoding import Encoding
 from ctxembed.errors import ConfigurationError
 from ctxembed.fingerprint import ALWAYS_HASHED, fingerprint_of
-from ctxembed.models import MODELS, ModelSpec, find_model
+from ctxembed.models import ModelSpec, find_model, similar_model
 
 DEFAULT_MODEL = "perplexity-ai/pplx-embed-context-v1-0.6b"
 EMBEDDED_MODEL = "minilm"
@@ -192,7 +192,7 @@ class Settings:
         for each in fields(self):
             check(each, getattr(self, each.name))
         for name, most in (("context_weight", 1), ("neighbour_weight", inf)):
-            object.__setattr__(self, name, _weight(name, getattr(self, name), most))
+            object.__setattr__(self, name, check_weight(name, getattr(self, name), most))
         if not self.model.strip():
             raise ConfigurationError(
                 "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
@@ -219,8 +219,10 @@ class Settings:
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
+                near = get_close_matches(name, known, n=1)
+                question = f" Did you mean {near[0]!r}?" if near else ""
                 raise ConfigurationError(
-                    f"there is no setting {name!r}. Known: {', '.join(sorted(known))}."
+                    f"there is no setting {name!r}.{question} Known: {', '.join(sorted(known))}."
                 )
         return cls(**values)
 
@@ -280,29 +282,7 @@ class Settings:
         return fingerprint_of(values, digest=checkpoint_digest(directory), trained=trained)
 
 
-def _weight(name: str, weight: float | None, most: float) -> float | None:
-    """Return the weight as one kind of number: 1 and 1.0 are the same setting, 0 and -0.0 too."""
-    if weight is None:
-        return None
-    try:
-        number = nan if isinstance(weight, str | bytes | bool) else float(weight)
-    except (TypeError, ValueError, OverflowError):
-        number = nan
-    if not (0 <= number <= most and number < inf):
-        upper = f"to {most}" if most < inf else "up"
-        raise ConfigurationError(f"{name} is a number from 0 {upper}, got {weight!r}.")
-    return abs(number)
-
-
 def meant(settings: Settings) -> str:
     """Return a question that names the known model with the most similar name, or nothing."""
-    if settings.spec is not None or Path(settings.model).is_dir():
-        return ""
-    names = [alias for spec in MODELS for alias in (spec.name, *spec.aliases)]
-    near = get_close_matches(settings.model, names, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def known_models() -> str:
-    """Return the names in the table as one phrase, for messages."""
-    return ", ".join(spec.name for spec in MODELS)
+    known = settings.spec is not None or Path(settings.model).is_dir()
+    return "" if known else similar_model(settings.model)

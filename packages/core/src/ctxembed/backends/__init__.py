@@ -16,8 +16,8 @@ from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Array, Form
 from ctxembed.errors import ConfigurationError, MissingDependencyError
-from ctxembed.models import ModelSpec
-from ctxembed.settings import EMBEDDED_MODEL, BackendName, Settings, known_models, meant
+from ctxembed.models import ModelSpec, known_models
+from ctxembed.settings import EMBEDDED_MODEL, BackendName, Settings, meant
 
 STOPPED: ContextVar[Event | None] = ContextVar("ctxembed_stopped", default=None)
 """Set where a sync call runs in threads: once the event is set, nobody waits for their results."""

@@ -10,8 +10,8 @@ from typing import Any
 from ctxembed.backends.config import check_pooling, read_config, spec_from_config, with_prompts
 from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
 from ctxembed.errors import MissingDependencyError, ModelLoadError
-from ctxembed.models import ModelSpec
-from ctxembed.settings import Settings, known_models, meant
+from ctxembed.models import ModelSpec, known_models
+from ctxembed.settings import Settings, meant
 
 _HUB_PARTS = 2
 """The most parts of a hub id: `owner/name`."""

@@ -1,8 +1,8 @@
 """The cache of vectors: finished rows by the document that they were made with.
 
 `entry` is what is kept of a document, `document_cache` finds and keeps the documents of one recipe,
-`sqlite` is the file. Where documents are looked up and put back is decided in `planning` and
-`assembly`.
+`sqlite_cache` keeps bytes in a folder, and `sqlite_file` knows the file there. Where documents are
+looked up and put back is decided in `planning` and `assembly`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ctxembed.cache.sqlite import clear as clear_folder
-from ctxembed.cache.sqlite import connect, contents, shrink
+from ctxembed.cache.sqlite_file import clear as clear_folder
+from ctxembed.cache.sqlite_file import connect, contents, shrink
 from ctxembed.cli.command_group import Group
 from ctxembed.cli.plurals import counted
 from ctxembed.errors import ConfigurationError

@@ -1,30 +1,31 @@
-"""`SqliteCache`: a `VectorCache` in one SQLite file of a folder.
+"""The SQLite file of a folder of cached vectors: made, opened, read, written, made smaller.
 
 Write-ahead logging lets processes read while one of them writes, and a process that is killed
-leaves the file whole. Entries that were used least recently go when the file is larger than its
-limit. What fails is said once, and the run goes on without the cache.
+leaves the file whole. What becomes of the errors of SQLite is decided in `sqlite_cache`.
 """
 
-import logging
 import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from weakref import WeakSet
 
 from ctxembed.errors import ConfigurationError
-from ctxembed.forks import fork_lock
-from ctxembed.settings import LARGEST_CACHE
-
-T = TypeVar("T")
 
 FILE_NAME = "vectors.sqlite"
-_LOG = logging.getLogger("ctxembed")
+
+SECONDS_FOR_A_LOCK = 5.0
+"""How long a process waits for another one that writes."""
+
+SECONDS_BETWEEN_USES = 3600.0
+"""A use is noted when the last one is older than this: reading writes nothing most of the time."""
+
+_STEP_BYTES = 64 * 2**20
+"""Entries are removed in steps of this size, so that other processes wait a short time only."""
+
 _APPLICATION = 0x63747865  # "ctxe", kept in the file's head
 _VERSION = 1
 _SCHEMA = f"""
@@ -42,18 +43,6 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
-_SECONDS_FOR_A_LOCK = 5.0
-_SECONDS_OF_REST = 60.0
-"""After a failure nothing is tried for this long, so that a run does not wait at every batch."""
-
-_SECONDS_BETWEEN_USES = 3600.0
-"""A use is noted when the last one is older than this: reading writes nothing most of the time."""
-
-_KEPT = 0.9
-"""The share of the limit that is left when entries had to go."""
-
-_STEP_BYTES = 64 * 2**20
-"""Entries go in steps of this size, so that other processes wait a short time only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,93 +53,6 @@ class CacheContents:
     file_bytes: int
     oldest_use: float | None
     newest_use: float | None
-
-
-class SqliteCache:
-    """Vectors in `FOLDER/vectors.sqlite`; one connection per process, which its threads share."""
-
-    def __init__(self, folder: str | Path, most_bytes: int = LARGEST_CACHE) -> None:
-        """Open the cache of a folder, or make it.
-
-        A folder that cannot be used is said in one line, and the cache stays empty.
-        """
-        self.folder = Path(folder).expanduser()
-        self._most_bytes = most_bytes
-        self._lock = fork_lock()
-        self._connection: sqlite3.Connection | None = None
-        self._resting_until = 0.0
-        self._warned = False
-        _CACHES.add(self)
-        self._attempt(lambda _: None, None)
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is kept under those of the keys that are there."""
-        return self._attempt(lambda connection: _read(connection, keys), {})
-
-    def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep the entries, in one transaction."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            with _transaction(connection):
-                _write(connection, entries)
-            if _used_bytes(connection) > self._most_bytes:
-                shrink(connection, int(self._most_bytes * _KEPT))
-
-        self._attempt(write, None)
-
-    def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        with self._lock:
-            self._resting_until = float("inf")
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _attempt(self, action: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        with self._lock:
-            if time.monotonic() < self._resting_until:
-                return otherwise
-            try:
-                if self._connection is None:
-                    make(self.folder)
-                    self._connection = connect(self.folder)
-                return action(self._connection)
-            except (sqlite3.Error, OSError, ConfigurationError) as error:
-                self._resting_until = time.monotonic() + _SECONDS_OF_REST
-                if not self._warned:
-                    self._warned = True
-                    _LOG.warning(
-                        "%s, and the run goes on without it.", _reason(self.folder, error)
-                    )
-                return otherwise
-
-
-_CACHES: WeakSet[SqliteCache] = WeakSet()
-_HELD: list[SqliteCache] = []
-
-
-def _before_fork() -> None:
-    """Close all connections: SQLite's locks belong to one process, and a child has none of them."""
-    for cache in [*_CACHES]:
-        cache._lock.acquire()  # noqa: SLF001 - free again behind the fork, in both processes
-        cache._disconnect()  # noqa: SLF001
-        _HELD.append(cache)
-
-
-def _after_fork_in_parent() -> None:
-    while _HELD:
-        _HELD.pop()._lock.release()  # noqa: SLF001
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_HELD.clear,  # `forks` frees the locks
-    )
 
 
 def connect(folder: Path) -> sqlite3.Connection:
@@ -191,7 +93,7 @@ def _number(connection: sqlite3.Connection, name: str) -> int:
 
 def _connection(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
-        path, timeout=_SECONDS_FOR_A_LOCK, isolation_level=None, check_same_thread=False
+        path, timeout=SECONDS_FOR_A_LOCK, isolation_level=None, check_same_thread=False
     )
 
 
@@ -231,7 +133,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+def read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return what is kept under those of the keys that are there, and note that it was used."""
     found: dict[bytes, bytes] = {}
     stale: list[bytes] = []
     now = time.time()
@@ -241,7 +144,7 @@ def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, 
         ).fetchone()
         if row is not None:
             found[key] = row[1]
-            if now - row[0] > _SECONDS_BETWEEN_USES:
+            if now - row[0] > SECONDS_BETWEEN_USES:
                 stale.append(key)
     if stale:
         with _transaction(connection):
@@ -251,12 +154,17 @@ def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, 
     return found
 
 
-def _write(connection: sqlite3.Connection, entries: Mapping[bytes, bytes]) -> None:
+def write(connection: sqlite3.Connection, entries: Mapping[bytes, bytes]) -> None:
+    """Keep the entries, all of them or none, in the place of older ones with the same keys."""
     now = time.time()
-    for key, data in entries.items():
-        _delete(connection, [key])
-        number = connection.execute("INSERT INTO entries (data) VALUES (?)", (data,)).lastrowid
-        connection.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", (key, number, len(data), now))
+    insert = "INSERT INTO entries (data) VALUES (?)"
+    with _transaction(connection):
+        for key, data in entries.items():
+            _delete(connection, [key])
+            number = connection.execute(insert, (data,)).lastrowid
+            connection.execute(
+                "INSERT INTO keys VALUES (?, ?, ?, ?)", (key, number, len(data), now)
+            )
 
 
 def _delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
@@ -267,7 +175,8 @@ def _delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
     connection.executemany("DELETE FROM keys WHERE key = ?", each)
 
 
-def _used_bytes(connection: sqlite3.Connection) -> int:
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return the size of the file without its free pages."""
     pages = _number(connection, "page_count") - _number(connection, "freelist_count")
     return pages * _number(connection, "page_size")
 
@@ -283,7 +192,7 @@ def shrink(
     gone = 0
     while True:
         with _transaction(connection):
-            excess = 0 if most_bytes is None else _used_bytes(connection) - most_bytes
+            excess = 0 if most_bytes is None else used_bytes(connection) - most_bytes
             part = _oldest(connection, excess, used_before)
             _delete(connection, part)
         gone += len(part)
@@ -334,9 +243,3 @@ def contents(connection: sqlite3.Connection) -> CacheContents:
     ).fetchone()
     size = _number(connection, "page_count") * _number(connection, "page_size")
     return CacheContents(count, size, oldest, newest)
-
-
-def _reason(folder: Path, error: Exception) -> str:
-    if isinstance(error, ConfigurationError):
-        return f"The vector cache cannot be used: {error.message.rstrip('.')}"
-    return f"The vector cache in {folder} cannot be used ({error})"
