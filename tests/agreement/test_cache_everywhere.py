@@ -153,7 +153,12 @@ def quota(handler, body):
 def run_python(documents, cache, batch_tokens):
     from ctxembed import Embedder
 
-    given = {"model": "pplx-embed-context-v1-0.6b", "backend": "api", "max_retries": 0}
+    given = {
+        "model": "pplx-embed-context-v1-0.6b",
+        "backend": "api",
+        "max_retries": 0,
+        "concurrency": 1,
+    }
     with Embedder.open(**given, cache=cache, batch_tokens=batch_tokens) as embedder:
         return embedder.embed_documents(list(documents.values()))
 
@@ -165,7 +170,16 @@ def run_command_line(documents, cache, batch_tokens):
 
     lines = [json.dumps({"id": name, "chunks": chunks}) for name, chunks in documents.items()]
     given = ["embed", "-", "--model", "pplx-embed-context-v1-0.6b", "--backend", "api"]
-    options = ["--cache", cache, "--max-retries", 0, "--batch-tokens", batch_tokens]
+    options = [
+        "--cache",
+        cache,
+        "--max-retries",
+        0,
+        "--concurrency",
+        1,
+        "--batch-tokens",
+        batch_tokens,
+    ]
     done = CliRunner().invoke(
         app, [str(each) for each in (*given, *options)], input="\n".join(lines)
     )
@@ -189,7 +203,12 @@ def langchain_parts(**given):
 
 
 def run_langchain(documents, cache, batch_tokens):
-    given = {"model": "pplx-embed-context-v1-0.6b", "backend": "api", "max_retries": 0}
+    given = {
+        "model": "pplx-embed-context-v1-0.6b",
+        "backend": "api",
+        "max_retries": 0,
+        "concurrency": 1,
+    }
     embeddings, splitter = langchain_parts(**given, cache=cache, batch_tokens=batch_tokens)
     from langchain_core.documents import Document
     from langchain_core.vectorstores import InMemoryVectorStore
@@ -219,7 +238,12 @@ def llamaindex_parts(**given):
 
 
 def run_llamaindex(documents, cache, batch_tokens):
-    given = {"model_name": "pplx-embed-context-v1-0.6b", "backend": "api", "max_retries": 0}
+    given = {
+        "model_name": "pplx-embed-context-v1-0.6b",
+        "backend": "api",
+        "max_retries": 0,
+        "concurrency": 1,
+    }
     embedding, parser = llamaindex_parts(**given, cache=cache, batch_tokens=batch_tokens)
     from llama_index.core import Document
     from llama_index.core.ingestion import IngestionPipeline
@@ -241,6 +265,7 @@ def run_haystack(documents, cache, batch_tokens):
         model="pplx-embed-context-v1-0.6b",
         backend="api",
         max_retries=0,
+        concurrency=1,
         cache=cache,
         batch_tokens=batch_tokens,
         progress_bar=False,
@@ -261,7 +286,10 @@ def run_haystack(documents, cache, batch_tokens):
     "run", [run_python, run_command_line, run_langchain, run_llamaindex, run_haystack]
 )
 def test_a_quota_that_runs_out_is_paid_for_once(api, tmp_path, run, per_request):
-    """The server answers 12 documents and then 429: the second run sends the other eight."""
+    """The server answers 12 documents and then 429: the second run sends the other eight.
+
+    One request at a time: what is under way when another is refused is given up.
+    """
     documents, cache = corpus(20), str(tmp_path / "cache")
     tokens = max(run_tokens(documents.values()))
     api.served = 0

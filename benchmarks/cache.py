@@ -1,0 +1,133 @@
+"""What the cache of vectors costs where nothing is found, and what a hit takes.
+
+    python benchmarks/cache.py [--runs 5]
+
+Each workload is embedded without a cache, with an empty one, and with one that has everything, in
+turn. Ratios are those of one round; the median of the rounds is told. The demo's documents are
+embedded by minilm, and so are 1,000 documents of 8 short chunks each.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from machine import describe
+from report import markdown, write_page
+
+from ctxembed import Embedder
+from ctxembed.cache.sqlite_file import FILE_NAME
+from ctxembed.evaluation.corpus import cut
+from ctxembed.evaluation.dataset import load_data
+from ctxembed.evaluation.demo import CHUNK_TOKENS
+
+RESULTS = Path(__file__).parent / "results" / "cache.md"
+WORDS = ["mill", "ferry", "bakery", "orchard", "school", "bridge", "tannery", "market", "chapel"]
+
+
+@dataclass(frozen=True)
+class Took:
+    """CPU seconds of the process, seconds by the clock, tokens read, and the rows."""
+
+    cpu: float
+    wall: float
+    tokens: int
+    rows: np.ndarray
+
+
+def short_documents(count: int) -> list[list[str]]:
+    """Return documents of 8 chunks of about a dozen tokens, no two chunks alike."""
+    return [
+        [
+            f"The {WORDS[(n + part) % 9]} of {1000 + n} stood by the {WORDS[n % 9]} {part} years."
+            for part in range(8)
+        ]
+        for n in range(count)
+    ]
+
+
+def demo_documents() -> list[list[str]]:
+    """Return the tales of the demo, cut as the demo cuts them."""
+    with Embedder.open(model="minilm") as embedder:
+        return cut(load_data(None), embedder.backend.tokenize, CHUNK_TOKENS).texts
+
+
+def timed(documents: list[list[str]], folder: str | None) -> Took:
+    """Embed documents once; opening and closing are not counted, weights are shared."""
+    with Embedder.open(model="minilm", cache=folder) as embedder:
+        cpu, wall = time.process_time(), time.perf_counter()
+        rows = np.concatenate(embedder.embed_documents(documents))
+        took = time.process_time() - cpu, time.perf_counter() - wall
+        return Took(*took, embedder.usage.tokens, rows)
+
+
+def rounds(documents: list[list[str]], runs: int) -> tuple[list[dict[str, Took]], int]:
+    """Return what each way took in each round, and the bytes of the cache's file."""
+    found = []
+    size = 0
+    for number in range(runs):
+        with TemporaryDirectory() as folder:
+            ways: dict[str, Callable[[], Took]] = {
+                "without a cache": lambda: timed(documents, None),
+                "nothing found": lambda folder=folder: timed(documents, folder),
+            }
+            order = list(ways) if number % 2 else list(reversed(ways))
+            took = {name: ways[name]() for name in order}
+            took["everything found"] = timed(documents, folder)
+            size = (Path(folder) / FILE_NAME).stat().st_size
+        for name, each in took.items():
+            assert np.array_equal(each.rows, took["without a cache"].rows), name
+        found.append(took)
+    return found, size
+
+
+def table(name: str, documents: list[list[str]], runs: int) -> list[str]:
+    """Return the lines about one workload."""
+    found, size = rounds(documents, runs)
+    chunks = sum(map(len, documents))
+    rows = []
+    for way in found[0]:
+        ratios = [each[way].cpu / each["without a cache"].cpu for each in found]
+        times = [each[way].wall / each["without a cache"].wall for each in found]
+        rows.append(
+            (
+                way,
+                f"{found[0][way].tokens:,}",
+                f"{median(each[way].cpu for each in found):.3f}",
+                f"{median(each[way].wall for each in found):.3f}",
+                f"{median(ratios):.4f} ({min(ratios):.4f} to {max(ratios):.4f})",
+                f"{median(times):.4f} ({min(times):.4f} to {max(times):.4f})",
+            )
+        )
+    hits = median(each["without a cache"].wall / each["everything found"].wall for each in found)
+    columns = ("", "tokens read", "CPU s", "s", "CPU, ratio", "time, ratio")
+    return [
+        f"## {name}: {len(documents):,} documents, {chunks:,} chunks",
+        "",
+        *markdown(columns, rows),
+        "",
+        f"A run in which everything is found is {hits:,.0f} times faster.",
+        f"The file has {size / chunks:,.0f} bytes per chunk.",
+        "",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    told = parser.parse_args()
+    timed([["warm", "up"]], None)
+    with Embedder.open(model="minilm"):  # weights stay in memory
+        lines = table("The demo's tales", demo_documents(), told.runs)
+        lines += table("Short documents", short_documents(1000), told.runs)
+    facts = describe(("onnxruntime", "numpy")) | {"rounds": told.runs}
+    write_page(told.out, "The cache of vectors", "python benchmarks/cache.py", facts, lines)
+
+
+if __name__ == "__main__":
+    main()
