@@ -79,7 +79,7 @@ def test_each_request_gets_its_own_rows_with_its_own_dimensions_and_encoding(dis
         recipe = document_recipe(Settings(**each), alone)
         planned = plan_documents(alone, recipe, [(f"a {n}", "b"), ("c", f"d {n}")])
         batches = plan_batches(planned, recipe, alone.limits)
-        found = [row for batch, _ in batches for row in alone.embed(batch)]
+        found = [row for planned_batch in batches for row in alone.embed(planned_batch.batch)]
         expected = assemble_all(planned, found, recipe)
         for got, wanted in zip(rows(one), expected, strict=True):
             np.testing.assert_array_equal(got, wanted)

@@ -4,6 +4,7 @@ What the model gave is checked here before anything is made of it.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,8 @@ from ctxembed.encoding import (
     quantize,
 )
 from ctxembed.errors import EmbedError, NonFiniteError, ResponseError
-from ctxembed.planning import Place, PlannedDocument, places_of
+from ctxembed.planning import Place, PlannedDocument, is_cached, places_of
+from ctxembed.progress import Progress
 from ctxembed.recipe import Recipe
 from ctxembed.windows import Window
 
@@ -60,14 +62,16 @@ class Assembly:
     """Documents under way: each comes out, in order, when the rows of its last window are there.
 
     `held` is about how many bytes the documents take that have not come out yet: text, tokens and
-    vectors. `added` counts the documents taken so far. `failed` is the position of the document
+    vectors. `progress` says how far they are. `failed` is the position of the document
     that ends the call, None while there is none; with the errors "return" there never is one.
     """
 
     def __init__(self, recipe: Recipe, errors: Errors) -> None:
-        self.held = self.added = 0
+        self.held = 0
+        self.progress = Progress()
         self.failed: int | None = None
         self._recipe = recipe
+        self._prefix_tokens = recipe.prefix.count if recipe.prefix else 0
         self._errors = errors
         item_bytes = 4 if recipe.form == "pooled" or recipe.unit else 1
         self._bytes_per_chunk = recipe.width * item_bytes + _BYTES_PER_CHUNK
@@ -84,7 +88,7 @@ class Assembly:
             tokens = sum(window.tokens for window in document.windows)
             size = tokens * _BYTES_PER_TOKEN + document.chunks * self._bytes_per_chunk
             self.held += size
-            self.added += 1
+            self._count(taken=1, planned_tokens=self._read(document.windows))
             self._sizes[document.number] = size
             if document.twin is not None:
                 self._twins.setdefault(document.twin, []).append(document)
@@ -103,6 +107,8 @@ class Assembly:
         for (number, window), outcome in zip(places, rows, strict=True):
             self._rows[number][window] = outcome
             document = self._documents[number]
+            tokens = self._read([document.windows[window]])
+            self._count(tokens=tokens, planned_tokens=-tokens)
             if len(self._rows[number]) < len(document.windows):
                 continue
             del self._documents[number]
@@ -134,9 +140,23 @@ class Assembly:
     def _finish(self, document: PlannedDocument, found: CachedDocument | EmbedError) -> None:
         outcome = assemble(document, found, self._recipe)
         self._finished[document.number] = outcome
+        if isinstance(outcome, EmbedError):
+            self._count(documents=1, failed=1)
+        elif is_cached(document):
+            self._count(documents=1, chunks=len(outcome), cached=1, cached_tokens=document.tokens)
+        else:
+            self._count(documents=1, chunks=len(outcome))
         if isinstance(outcome, EmbedError) and self._errors == "raise":
             known = document.number if self.failed is None else self.failed
             self.failed = min(known, document.number)
+
+    def _read(self, windows: Sequence[Window]) -> int:
+        """Return how many tokens the model reads of windows, with the prefix before each."""
+        return sum(window.tokens + self._prefix_tokens for window in windows)
+
+    def _count(self, **more: int) -> None:
+        counts = {name: getattr(self.progress, name) + count for name, count in more.items()}
+        self.progress = replace(self.progress, **counts)
 
 
 def quantized(

@@ -11,12 +11,9 @@ from collections.abc import (
     AsyncIterator,
     Generator,
     Iterable,
-    Iterator,
     Sequence,
 )
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import Self, TypeVar, Unpack
 
 import numpy as np
@@ -27,14 +24,10 @@ from ctxembed.cache import VectorCache
 from ctxembed.cache.sqlite_cache import SqliteCache
 from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array, empty_row
-from ctxembed.errors import (
-    ConfigurationError,
-    EmbedError,
-    InputError,
-    MissingDependencyError,
-)
+from ctxembed.errors import ConfigurationError, EmbedError, InputError, errors_about_queries
 from ctxembed.execution import Runner, Usage, array_of
 from ctxembed.planning import plan_documents
+from ctxembed.progress import Watch, progress_bar, unwatched
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SettingsKeywords
@@ -147,16 +140,17 @@ class Embedder:
     ) -> list[Array]:
         """Return one (chunks, dimensions) array per document, in the order of the documents.
 
-        All documents are checked before the model sees the first one. `progress` draws a bar.
+        All documents are checked before the model sees the first one. `progress` draws a bar of
+        documents, chunks and tokens per second, which a large document moves too.
 
         Raises:
             InputError: names the document, and the chunk where it is one.
             BackendError: the model gave no vectors for a document that it names.
         """
         checked = self._check_all(documents)
-        outcomes = self._runner.stream(checked, self._documents)
-        shown = _with_bar(outcomes, len(checked)) if progress else outcomes
-        return [array_of(outcome) for outcome in shown]
+        with progress_bar(checked, shown=progress) as watch:
+            outcomes = self._runner.stream(checked, self._documents, watch=watch)
+            return [array_of(outcome) for outcome in outcomes]
 
     def check_documents(
         self, documents: Sequence[Sequence[str | TokenizedChunk]]
@@ -171,13 +165,13 @@ class Embedder:
 
     def embed_query(self, text: str) -> Array:
         """Return the vector of a query, shape (dimensions,)."""
-        with _errors_about_queries(one=True):
+        with errors_about_queries(one=True):
             row: Array = self.embed_queries([text])[0]
         return row
 
     def embed_queries(self, texts: Sequence[str]) -> Array:
         """Return one row per query, shape (queries, dimensions); each is embedded alone."""
-        with _errors_about_queries():
+        with errors_about_queries():
             found = [*self._runner.stream(self._check_queries(texts), self._queries)]
         return self._stack(found)
 
@@ -186,34 +180,36 @@ class Embedder:
         documents: Iterable[Sequence[str | TokenizedChunk] | EmbedError],
         *,
         errors: Errors = "raise",
+        watch: Watch = unwatched,
     ) -> Generator[Outcome]:
         """Yield one array per document, in order, holding a bounded number of documents.
 
         An error in the place of a document stays in its place. With `errors="return"` a document
         that cannot be embedded comes back as its error, in its place; with "raise" the first error
-        is raised once all documents before it have been given out.
+        is raised once all documents before it have been given out. `watch` is called with how far
+        the call is, when documents were read and when a batch has come.
         """
         checked = (self._checked(document, n) for n, document in enumerate(documents))
-        return self._runner.stream(checked, self._documents, errors)
+        return self._runner.stream(checked, self._documents, errors, watch)
 
     async def aembed_documents(
         self, documents: Sequence[Sequence[str | TokenizedChunk]], *, progress: bool = False
     ) -> list[Array]:
         """Like `embed_documents`, without blocking the event loop."""
         checked = self._check_all(documents)
-        outcomes = self._runner.astream(_aiter(checked), self._documents)
-        shown = _with_bar(outcomes, len(checked)) if progress else outcomes
-        return [array_of(outcome) async for outcome in shown]
+        with progress_bar(checked, shown=progress) as watch:
+            outcomes = self._runner.astream(_aiter(checked), self._documents, watch=watch)
+            return [array_of(outcome) async for outcome in outcomes]
 
     async def aembed_query(self, text: str) -> Array:
         """Like `embed_query`, without blocking the event loop."""
-        with _errors_about_queries(one=True):
+        with errors_about_queries(one=True):
             row: Array = (await self.aembed_queries([text]))[0]
         return row
 
     async def aembed_queries(self, texts: Sequence[str]) -> Array:
         """Like `embed_queries`, without blocking the event loop."""
-        with _errors_about_queries():
+        with errors_about_queries():
             checked = _aiter(self._check_queries(texts))
             found = [row async for row in self._runner.astream(checked, self._queries)]
         return self._stack(found)
@@ -224,6 +220,7 @@ class Embedder:
         | AsyncIterable[Sequence[str | TokenizedChunk] | EmbedError],
         *,
         errors: Errors = "raise",
+        watch: Watch = unwatched,
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop; takes either kind of iterable."""
 
@@ -233,7 +230,7 @@ class Embedder:
                 yield self._checked(document, number)
                 number += 1
 
-        return self._runner.astream(checked(), self._documents, errors)
+        return self._runner.astream(checked(), self._documents, errors, watch)
 
     def close(self) -> None:
         """Let go of the backend and the cache; a second call does nothing."""
@@ -289,16 +286,6 @@ class Embedder:
         return np.concatenate(rows) if rows else none.reshape(1, -1)[:0]
 
 
-@contextmanager
-def _errors_about_queries(*, one: bool = False) -> Iterator[None]:
-    """Let errors speak of queries; without a number where there is `one` only."""
-    try:
-        yield
-    except EmbedError as error:
-        number = None if one else error.document
-        raise error.at(noun="Query", document=number) from error.__cause__
-
-
 async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     if isinstance(items, AsyncIterable):
         async for item in items:
@@ -306,15 +293,3 @@ async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     else:
         for item in items:
             yield item
-
-
-def _with_bar(outcomes: T, total: int) -> T:
-    """Return the outcomes, sync or async, with a bar that moves while they are taken."""
-    try:
-        module = import_module("tqdm.auto")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            'progress=True needs tqdm. Run: python -m pip install "ctxembed[progress]"'
-        ) from error
-    shown: T = module.tqdm(outcomes, total=total, unit="document")
-    return shown

@@ -220,3 +220,13 @@ def located_errors(locate: Callable[[int], tuple[int, str | None]], unit: str) -
             moved = moved.at(last_document=last_number)
             moved.add_note(f"Documents are counted by {unit}: {key!r} to {last_key!r}.")
         raise moved from error.__cause__
+
+
+@contextmanager
+def errors_about_queries(*, one: bool = False) -> Iterator[None]:
+    """Let errors speak of queries; without a number where there is `one` only."""
+    try:
+        yield
+    except EmbedError as error:
+        number = None if one else error.document
+        raise error.at(noun="Query", document=number) from error.__cause__

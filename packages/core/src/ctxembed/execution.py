@@ -2,7 +2,8 @@
 
 Results come in the order of the documents, whatever the order in which their batches end. A slow
 batch holds up no other: documents behind it are read, embedded and kept until about `HELD_BYTES` of
-them wait. What is planned is in `planning`, how rows become documents in `assembly`.
+them wait. What is planned is in `planning`, which batch is next in `batch_queue`, how rows become
+documents in `assembly`.
 """
 
 import asyncio
@@ -24,18 +25,22 @@ from typing import Any, TypeVar
 
 from ctxembed.assembly import Assembly, Errors, Outcome, check_rows
 from ctxembed.backends import STOPPED, Backend
-from ctxembed.batches import Batch
-from ctxembed.documents import Document, TokenizedChunk
+from ctxembed.batch_queue import BatchQueue
+from ctxembed.batches import Batch, Limits
+from ctxembed.documents import Document
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.forks import fork_lock
 from ctxembed.planning import (
+    LARGEST_BATCH,
     Place,
+    PlannedBatch,
     count_cached,
     count_siblings,
     plan_batches,
     plan_documents,
 )
+from ctxembed.progress import Watch, characters, unwatched
 from ctxembed.recipe import Recipe
 
 T = TypeVar("T")
@@ -47,7 +52,6 @@ HELD_BYTES = 64 * 2**20
 """About how much text, tokens and vectors of documents may wait for a slower one before them."""
 
 _BATCHES_PER_BLOCK = 8
-_LARGEST_BATCH = 32_768
 _CHARACTERS_PER_TOKEN = 4
 _CHARACTERS_PER_CHUNK = 16
 
@@ -77,78 +81,94 @@ class Runner:
         self.usage = Usage()
 
     def stream(
-        self, documents: Iterable[Document | EmbedError], recipe: Recipe, errors: Errors = "raise"
+        self,
+        documents: Iterable[Document | EmbedError],
+        recipe: Recipe,
+        errors: Errors = "raise",
+        watch: Watch = unwatched,
     ) -> Generator[Outcome]:
         """Yield one array or error per document, in order; with "raise" the first error ends it."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), iter(documents)
-        most = _BATCHES_PER_BLOCK * limits.concurrency
-        characters = most * min(limits.batch_tokens, _LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
-        under_way: dict[Future[list[Outcome]], list[Place]] = {}
+        queue: BatchQueue[Future[list[Outcome]]] = _queue(limits)
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
         stopped, more = Event(), True
         pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
+
+        def started(batch: Batch) -> Future[list[Outcome]]:
+            future = pool.submit(self._embed, batch, recipe)
+            future.add_done_callback(done.put)
+            return future
+
         try:
-            while more or under_way:
-                room = assembly.held < HELD_BYTES and len(under_way) < most
-                if more and room and assembly.failed is None:
-                    block = _block(source, characters)
+            while more or queue:
+                if (
+                    more
+                    and queue.has_room
+                    and assembly.held < HELD_BYTES
+                    and assembly.failed is None
+                ):
+                    block = _block(source, _block_size(limits))
                     more = bool(block)
-                    for batch, places in self._plan(block, assembly, recipe):
-                        future = pool.submit(self._embed, batch, recipe)
-                        under_way[future] = places
-                        future.add_done_callback(done.put)
-                elif (ended := done.get()) in under_way:
-                    assembly.put(under_way.pop(ended), ended.result())
+                    queue.add(self._plan(block, assembly, recipe))
+                elif places := queue.end(ended := done.get()):
+                    assembly.put(places, ended.result())
                 if assembly.failed is not None:
-                    _cancel_behind(assembly.failed, under_way)
+                    queue.cancel_behind(assembly.failed)
+                queue.start(started)
+                watch(assembly.progress)
                 yield from assembly.ready()
         finally:
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            _put_rest(assembly, under_way, recipe)
+            _put_rest(assembly, queue.under_way, recipe)
 
     async def astream(
         self,
         documents: AsyncIterable[Document | EmbedError],
         recipe: Recipe,
         errors: Errors = "raise",
+        watch: Watch = unwatched,
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), aiter(documents)
-        most = _BATCHES_PER_BLOCK * limits.concurrency
-        characters = most * min(limits.batch_tokens, _LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
-        under_way: dict[asyncio.Future[list[Outcome]], list[Place]] = {}
+        queue: BatchQueue[asyncio.Future[list[Outcome]]] = _queue(limits)
         done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
         gate, more = asyncio.Semaphore(limits.concurrency), True
-        started: set[asyncio.Task[list[Outcome]]] = set()
+        tasks: set[asyncio.Task[list[Outcome]]] = set()
+
+        def started(batch: Batch) -> asyncio.Future[list[Outcome]]:
+            task = asyncio.create_task(self._aembed(batch, recipe, gate))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(done.put_nowait)
+            return task
+
         try:
-            while more or under_way:
-                room = assembly.held < HELD_BYTES and len(under_way) < most
-                if more and room and assembly.failed is None:
-                    block = await _ablock(source, characters)
+            while more or queue:
+                if (
+                    more
+                    and queue.has_room
+                    and assembly.held < HELD_BYTES
+                    and assembly.failed is None
+                ):
+                    block = await _ablock(source, _block_size(limits))
                     more = bool(block)
-                    plan = await asyncio.to_thread(self._plan, block, assembly, recipe)
-                    for batch, places in plan:
-                        task = asyncio.create_task(self._aembed(batch, recipe, gate))
-                        under_way[task] = places
-                        started.add(task)
-                        task.add_done_callback(started.discard)
-                        task.add_done_callback(done.put_nowait)
-                elif (ended := await done.get()) in under_way:
-                    await asyncio.to_thread(assembly.put, under_way.pop(ended), ended.result())
+                    queue.add(await asyncio.to_thread(self._plan, block, assembly, recipe))
+                elif places := queue.end(ended := await done.get()):
+                    await asyncio.to_thread(assembly.put, places, ended.result())
                 if assembly.failed is not None:
-                    _cancel_behind(assembly.failed, under_way)
+                    queue.cancel_behind(assembly.failed)
+                queue.start(started)
+                watch(assembly.progress)
                 for outcome in assembly.ready():
                     yield outcome
         finally:
-            await _cancelled(started)
-            await asyncio.to_thread(_put_rest, assembly, under_way, recipe)
+            await _cancelled(tasks)
+            await asyncio.to_thread(_put_rest, assembly, queue.under_way, recipe)
 
-    def _plan(
-        self, block: Block, assembly: Assembly, recipe: Recipe
-    ) -> list[tuple[Batch, list[Place]]]:
+    def _plan(self, block: Block, assembly: Assembly, recipe: Recipe) -> list[PlannedBatch]:
         """Plan a block and take it; say once if context does nothing for most of its chunks."""
-        documents = plan_documents(self._backend, recipe, block, assembly.added)
+        documents = plan_documents(self._backend, recipe, block, assembly.progress.taken)
         assembly.add(documents)
         with self._lock:
             cached = self.usage.cached_documents + count_cached(documents)
@@ -197,12 +217,22 @@ class Runner:
         return [*rows]
 
 
+def _block_size(limits: Limits) -> int:
+    """Return how many characters to read at once: about what fills some batches."""
+    batch = min(limits.batch_tokens, LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
+    return _BATCHES_PER_BLOCK * limits.concurrency * batch
+
+
+def _queue(limits: Limits) -> BatchQueue[Any]:
+    return BatchQueue(_BATCHES_PER_BLOCK * limits.concurrency)
+
+
 def _block(documents: Iterator[Document | EmbedError], left: int) -> Block:
     """Return the next documents, until no characters are `left`; an empty block at the end."""
     block: Block = []
     for document in documents:
         block.append(document)
-        left -= _characters(document)
+        left -= _size(document)
         if left <= 0:
             break
     return block
@@ -213,7 +243,7 @@ async def _ablock(documents: AsyncIterator[Document | EmbedError], left: int) ->
     block: Block = []
     async for document in documents:
         block.append(document)
-        left -= _characters(document)
+        left -= _size(document)
         if left <= 0:
             break
     return block
@@ -262,15 +292,7 @@ def _put_rest(assembly: Assembly, under_way: dict[Any, list[Place]], recipe: Rec
             assembly.put(places, future.result())
 
 
-def _cancel_behind(failed: int, under_way: dict[Any, list[Place]]) -> None:
-    """Cancel the batches that are only about documents behind a failed one."""
-    for future in [*under_way]:
-        if min(under_way[future])[0] > failed and future.cancel():
-            del under_way[future]
-
-
-def _characters(document: Document | EmbedError) -> int:
+def _size(document: Document | EmbedError) -> int:
     """Return the length of a document, with what each chunk takes beside its text."""
-    chunks = () if isinstance(document, EmbedError) else document
-    texts = (each.text if isinstance(each, TokenizedChunk) else each for each in chunks)
-    return _CHARACTERS_PER_CHUNK + sum(len(text) + _CHARACTERS_PER_CHUNK for text in texts)
+    chunks = 0 if isinstance(document, EmbedError) else len(document)
+    return characters(document) + _CHARACTERS_PER_CHUNK * (1 + chunks)

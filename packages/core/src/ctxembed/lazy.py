@@ -13,6 +13,7 @@ from ctxembed.documents import check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
+from ctxembed.progress import progress_bar
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.wire import KEY_VARIABLES
@@ -24,6 +25,7 @@ __all__ = [
     "check_document",
     "fork_lock",
     "located_errors",
+    "progress_bar",
 ]
 
 Key = str | Callable[[], str | None] | None

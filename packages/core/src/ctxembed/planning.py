@@ -17,6 +17,12 @@ from ctxembed.windows import Window, plan_windows
 Place = tuple[int, int]
 """`(document, window)`: a document's position in the call, and the number of one of its windows."""
 
+LARGEST_BATCH = 32_768
+"""Tokens of a batch, where a backend takes more, in a guess at how much fills some batches."""
+
+LARGE_ROUNDS = 4
+"""A document is large if every place for a batch is filled so many times with its windows."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedDocument:
@@ -40,6 +46,15 @@ class PlannedDocument:
     present: tuple[bool, ...] = ()
     cached: CachedDocument | None = None
     twin: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """A batch, and the places of its windows; `large_document` is the one that they are all of."""
+
+    batch: Batch
+    places: list[Place]
+    large_document: int | None = None
 
 
 def plan_documents(
@@ -149,23 +164,36 @@ def places_of(documents: Iterable[PlannedDocument]) -> list[Place]:
 
 def plan_batches(
     documents: Iterable[PlannedDocument], recipe: Recipe, limits: Limits
-) -> list[tuple[Batch, list[Place]]]:
-    """Return the windows of documents in batches, each with the places of its windows."""
-    documents = [*documents]
-    places = places_of(documents)
-    windows = [window for document in documents for window in document.windows]
-    return [
-        (
-            Batch(tuple(windows[member] for member in members), recipe.form, recipe.prefix),
-            [places[member] for member in members],
-        )
-        for members in pack(windows, limits, recipe.prefix.count if recipe.prefix else 0)
-    ]
+) -> list[PlannedBatch]:
+    """Return the windows of documents in batches; those of a large document are batches apart.
+
+    So the others need not wait for it: where like lengths are put together, its windows would be
+    spread over all batches.
+    """
+    most = LARGE_ROUNDS * limits.concurrency * min(limits.batch_tokens, LARGEST_BATCH)
+    groups: dict[int | None, list[PlannedDocument]] = {}
+    for document in documents:
+        large = sum(window.tokens for window in document.windows) > most
+        groups.setdefault(document.number if large else None, []).append(document)
+    before = recipe.prefix.count if recipe.prefix else 0
+    batches = []
+    for large_document, members in groups.items():
+        places = places_of(members)
+        windows = [window for document in members for window in document.windows]
+        for numbers in pack(windows, limits, before):
+            batch = Batch(tuple(windows[n] for n in numbers), recipe.form, recipe.prefix)
+            batches.append(PlannedBatch(batch, [places[n] for n in numbers], large_document))
+    return batches
+
+
+def is_cached(document: PlannedDocument) -> bool:
+    """Tell whether the model need not read a document, because its rows are known."""
+    return document.cached is not None or document.twin is not None
 
 
 def count_cached(documents: Iterable[PlannedDocument]) -> int:
     """Return how many documents the model need not read, because their rows are known."""
-    return sum(each.cached is not None or each.twin is not None for each in documents)
+    return sum(map(is_cached, documents))
 
 
 def count_siblings(documents: Iterable[PlannedDocument]) -> tuple[int, int]:
