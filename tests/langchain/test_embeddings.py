@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -191,7 +192,7 @@ def test_settings_are_checked_once_and_are_those_of_the_copy():
     assert "settings" not in embeddings.model_dump()
 
 
-async def test_a_bar_counts_the_documents_of_a_call(fake, registry, capsys):
+async def test_a_bar_counts_the_documents_chunks_and_tokens_of_a_call(fake, registry, capsys):
     embeddings, _ = fake(show_progress=True)
     quiet, _ = fake()
     chunks = [
@@ -207,7 +208,7 @@ async def test_a_bar_counts_the_documents_of_a_call(fake, registry, capsys):
 
     def drawn(result=None):
         bars = capsys.readouterr().err
-        assert "3/3" in bars
+        assert re.search(r"3/3 documents, [36] chunks, \d+ tokens, [\d,]+ tokens/s", bars)
         return result
 
     one = drawn(embeddings.embed_contexts([["a", "b"]] * 3))

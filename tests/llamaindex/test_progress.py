@@ -1,6 +1,7 @@
 """What is seen of a run under way: a bar, and events that begin and end as documents do."""
 
 import pickle
+import re
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,7 @@ async def test_a_bar_of_documents_chunks_and_tokens_where_the_framework_passes_n
     drawn = capsys.readouterr().err
     assert "2/2" in drawn
     assert told in drawn
+    assert re.search(r"2/2 documents, .* tokens, [\d,]+ tokens/s", drawn)
     VectorStoreIndex.from_documents(
         documents, transformations=[parser, embedding], embed_model=embedding
     )
@@ -65,6 +67,17 @@ async def test_a_bar_of_documents_chunks_and_tokens_where_the_framework_passes_n
     pipeline.transformations[-1].show_progress = False
     pipeline.run(documents=documents_of(["Other words."]))
     assert capsys.readouterr().err == ""
+
+
+@both
+async def test_the_bar_counts_cached_documents_too(fake, capsys, tmp_path, is_async):
+    embedding = ContextualEmbedding(model_name="fake", show_progress=True, cache=str(tmp_path))
+    for _ in range(2):
+        nodes = documents_of(["Some words.", "Other words."])
+        await embedding.acall(nodes) if is_async else embedding(nodes)
+    first, second = capsys.readouterr().err.strip().split("\n")
+    assert "2/2 documents, 2 chunks, 4 tokens, " in first
+    assert "2/2 documents, 2 cached, 2 chunks, 0 tokens, " in second
 
 
 def test_the_bar_is_in_no_cache_key_and_goes_with_a_pickle():

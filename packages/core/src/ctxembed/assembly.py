@@ -108,7 +108,8 @@ class Assembly:
             self._rows[number][window] = outcome
             document = self._documents[number]
             tokens = self._read([document.windows[window]])
-            self._count(tokens=tokens, planned_tokens=-tokens)
+            read = 0 if isinstance(outcome, EmbedError) else tokens
+            self._count(tokens=read, planned_tokens=-tokens)
             if len(self._rows[number]) < len(document.windows):
                 continue
             del self._documents[number]

@@ -13,7 +13,7 @@ from ctxembed.documents import check_document
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
-from ctxembed.progress import progress_bar
+from ctxembed.progress import Watch, progress_bar
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SharedKeywords
 from ctxembed.wire import KEY_VARIABLES
@@ -22,6 +22,7 @@ __all__ = [
     "KEY_VARIABLES",
     "LazyEmbedder",
     "SharedKeywords",
+    "Watch",
     "check_document",
     "fork_lock",
     "located_errors",

@@ -93,24 +93,28 @@ def progress_bar(
         yield unwatched
         return
     sizes = [0, *accumulate(map(characters, documents))]
-    with _tqdm()(total=1.0, bar_format=_FORMAT, miniters=0) as bar:
+
+    def told(progress: Progress, taken: float, seconds: float) -> str:
+        left = progress.seconds_left(taken, seconds)
+        parts = (
+            f"{progress.documents:,}/{len(documents):,} documents",
+            *progress.others(),
+            f"{progress.chunks:,} chunks",
+            f"{progress.tokens:,} tokens",
+            progress.rate(seconds),
+            *([] if left is None else [f"{clock_time(left)} left"]),
+        )
+        return ", ".join(parts)
+
+    start = told(Progress(), 0, 0)
+    with _tqdm()(total=1.0, desc=start, bar_format=_FORMAT, miniters=0) as bar:
 
         def watch(progress: Progress) -> None:
-            seconds = bar.format_dict["elapsed"]
             taken = sizes[progress.taken] / sizes[-1] if sizes[-1] else 1.0
-            left = progress.seconds_left(taken, seconds)
-            parts = (
-                f"{progress.documents:,}/{len(documents):,} documents",
-                *progress.others(),
-                f"{progress.chunks:,} chunks",
-                f"{progress.tokens:,} tokens",
-                progress.rate(seconds),
-                *([] if left is None else [f"{clock_time(left)} left"]),
-            )
-            bar.set_description_str(", ".join(parts), refresh=False)
+            text = told(progress, taken, bar.format_dict["elapsed"])
+            bar.set_description_str(text, refresh=False)
             bar.update(max(0.0, progress.share(taken) - bar.n))  # an estimate may go back
 
-        watch(Progress())
         yield watch
 
 

@@ -30,7 +30,8 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
     the key of its own environment.
 
     Vectors have length 1 unless `normalize=False`, so that cosine, dot product and L2 rank alike.
-    With `show_progress` a bar counts the documents that a call embeds; this needs tqdm.
+    With `show_progress` a bar shows the documents, chunks and tokens per second of a call; this
+    needs tqdm.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

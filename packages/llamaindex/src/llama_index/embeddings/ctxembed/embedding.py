@@ -32,7 +32,7 @@ from ctxembed import (
     Settings,
     to_floats,
 )
-from ctxembed.lazy import LazyEmbedder
+from ctxembed.lazy import LazyEmbedder, Watch, progress_bar
 from ctxembed.pydantic_fields import SettingsFields
 from llama_index.embeddings.ctxembed.events import dispatcher, document_events
 from llama_index.embeddings.ctxembed.model_input import (
@@ -42,7 +42,6 @@ from llama_index.embeddings.ctxembed.model_input import (
     set_embeddings,
     without_shared,
 )
-from llama_index.embeddings.ctxembed.progress import Advance, progress_bar
 from llama_index.embeddings.ctxembed.siblings import check_complete, group_siblings
 
 logger = logging.getLogger(__name__)
@@ -64,8 +63,9 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
             own in front, and not before every text.
         missing_siblings: Nodes whose neighbours are not in the call are an "error"; "ignore"
             embeds the nodes that are there.
-        show_progress: Draw a bar of documents, chunks and tokens. Indexes and pipelines pass no
-            `show_progress` of theirs on to a transformation. It is in no dict and no cache key.
+        show_progress: Draw a bar of documents, chunks and tokens per second. Indexes and pipelines
+            pass no `show_progress` of theirs on to a transformation. It is in no dict and no cache
+            key.
         api_key: For a remote API, where it goes before the environment's. It is left out of
             `to_dict` and of pickles: worker processes take the key from their environment.
 
@@ -164,13 +164,12 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         with (
             located(inputs),
             document_events(self, [each.texts for each in inputs]) as events,
-            self._bar(inputs, embedder, kwargs) as advance,
-            closing(embedder.stream(events.begun(chunks, self.empty))) as outcomes,
+            self._bar(chunks, kwargs) as watch,
+            closing(embedder.stream(events.begun(chunks, self.empty), watch=watch)) as outcomes,
         ):
             for number, rows in enumerate(outcomes):
                 found.append(inputs[number].vectors(_array(rows)))
                 events.end(number, found[number])
-                advance(len(found[number]))
         set_embeddings(inputs, found)
         return nodes
 
@@ -188,15 +187,14 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         with (
             located(inputs),
             document_events(self, [each.texts for each in inputs]) as events,
-            self._bar(inputs, embedder, kwargs) as advance,
+            self._bar(chunks, kwargs) as watch,
         ):
-            stream = embedder.astream(events.begun(chunks, self.empty))
+            stream = embedder.astream(events.begun(chunks, self.empty), watch=watch)
             async with aclosing(stream) as outcomes:
                 async for rows in outcomes:
                     number = len(found)
                     found.append(await asyncio.to_thread(inputs[number].vectors, _array(rows)))
                     events.end(number, found[number])
-                    advance(len(found[number]))
         await asyncio.to_thread(set_embeddings, inputs, found)
         return nodes
 
@@ -227,10 +225,10 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
 
     def _bar(
-        self, inputs: Sequence[ModelInput], embedder: Embedder, called_with: Mapping[str, Any]
-    ) -> AbstractContextManager[Advance]:
+        self, documents: Sequence[list[str]], called_with: Mapping[str, Any]
+    ) -> AbstractContextManager[Watch]:
         shown = self.show_progress or bool(called_with.get("show_progress"))
-        return progress_bar(len(inputs), lambda: embedder.usage.tokens, shown=shown)
+        return progress_bar(documents, shown=shown)
 
     def _open(self) -> Embedder:
         return self._embedder.get(self.settings, self._key())

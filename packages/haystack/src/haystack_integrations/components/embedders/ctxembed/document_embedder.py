@@ -9,10 +9,9 @@ from typing import Any, Self, Unpack
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
-from tqdm.auto import tqdm
 
 from ctxembed import DEFAULT_MODEL, Array, ConfigurationError, EmbedError, InputError, to_floats
-from ctxembed.lazy import SharedKeywords, located_errors
+from ctxembed.lazy import SharedKeywords, located_errors, progress_bar
 from haystack_integrations.components.embedders.ctxembed.embedder_base import (
     KEY,
     EmbedderBase,
@@ -110,7 +109,9 @@ class ContextualDocumentEmbedder(EmbedderBase):
             them.
         :param prefix: Put before every text.
         :param suffix: Put after every text.
-        :param progress_bar: Show the progress of a run.
+        :param progress_bar:
+            Show a bar of a run: sources, chunks, tokens per second and an estimate of the time
+            left.
         :param raise_on_failure:
             Raise an `InputError` where a source cannot be embedded as it is, for instance because
             a chunk is too long. If `False`, its documents come back without an embedding and are
@@ -189,9 +190,11 @@ class ContextualDocumentEmbedder(EmbedderBase):
             if self.raise_on_failure:
                 outcomes: Outcomes = embedder.embed_documents(texts, progress=self.progress_bar)
             else:
-                with closing(embedder.stream(texts, errors="return")) as stream:
-                    bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
-                    outcomes = [_of_input(outcome) for outcome in bar]
+                with (
+                    progress_bar(texts, shown=self.progress_bar) as watch,
+                    closing(embedder.stream(texts, errors="return", watch=watch)) as stream,
+                ):
+                    outcomes = [_of_input(outcome) for outcome in stream]
         return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -213,9 +216,10 @@ class ContextualDocumentEmbedder(EmbedderBase):
                     texts, progress=self.progress_bar
                 )
             else:
-                async with aclosing(embedder.astream(texts, errors="return")) as stream:
-                    bar = tqdm(stream, total=len(texts), disable=not self.progress_bar)
-                    outcomes = [_of_input(outcome) async for outcome in bar]
+                with progress_bar(texts, shown=self.progress_bar) as watch:
+                    found = embedder.astream(texts, errors="return", watch=watch)
+                    async with aclosing(found) as stream:
+                        outcomes = [_of_input(outcome) async for outcome in stream]
         return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
 
     def _plan(self, documents: list[Document]) -> tuple[list[SourceChunks], list[Any]]:
