@@ -15,7 +15,7 @@ from ctxembed.cli.embedding_run import Summary, embed_lines
 from ctxembed.cli.error_reports import SOME_SKIPPED, as_options
 from ctxembed.cli.options import with_settings
 from ctxembed.cli.plurals import counted
-from ctxembed.cli.progress import document_bar
+from ctxembed.cli.progress import watch_documents
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.files.documents import Failure, Split
@@ -59,7 +59,11 @@ def embed(
         ),
     ] = "raise",
     progress: Annotated[
-        bool | None, typer.Option(help="Show a bar; by default on a terminal only.")
+        bool | None,
+        typer.Option(
+            help="Show a bar; by default on a terminal. Where standard error is none, a line about "
+            "every half minute, unless --no-progress is given."
+        ),
     ] = None,
 ) -> None:
     """Embed documents, each chunk with the other chunks of its document in view.
@@ -84,13 +88,15 @@ def embed(
     skipped = Path("ctxembed.errors.jsonl" if out == STANDARD else f"{out}.errors.jsonl")
     _check_paths(source, out, skipped, errors)
     _check_zero_rows(settings)
-    show = sys.stderr.isatty() and not (out == STANDARD and sys.stdout.isatty())
+    terminal = sys.stderr.isatty()
+    alone = terminal and not (out == STANDARD and sys.stdout.isatty())
+    bar = alone if progress is None else progress
     with (
         _opened(source) as (lines, size),
         Embedder.open(settings) as embedder,
         Replacement(skipped) if errors == "skip" else nullcontext() as log,
         _output(out, embedder) as writer,
-        document_bar(show=show if progress is None else progress, total=size) as written,
+        watch_documents(bar=bar, lines=not terminal and progress is not False, size=size) as watch,
     ):
         summary = embed_lines(
             embedder,
@@ -99,7 +105,7 @@ def embed(
             split=_splitter(embedder, chunk_tokens),
             skip=_logger(log.file) if log else None,
             source=_name(source),
-            written=written,
+            watch=watch,
         )
         if log and summary.failed:
             log.publish()

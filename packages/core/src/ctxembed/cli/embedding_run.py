@@ -12,6 +12,7 @@ from ctxembed.encoding import Array
 from ctxembed.errors import AuthenticationError, ConfigurationError, EmbedError, InputError
 from ctxembed.files.documents import Document, Failure, Split, failure, read_documents
 from ctxembed.files.vectors import Writer
+from ctxembed.progress import Progress, Watch
 
 
 @dataclass(slots=True)
@@ -42,12 +43,12 @@ def embed_lines(
     split: Split = refuse_text,
     skip: Callable[[Failure], None] | None = None,
     source: str = "input",
-    written: Callable[[Summary, int], None] = lambda *_: None,
+    watch: Callable[[Progress, int], None] = lambda *_: None,
 ) -> Summary:
     """Embed the documents on lines of JSON and write them in order, holding a bounded number.
 
-    A line that cannot be embedded is given to `skip`. `written` is called after each document,
-    with what is done so far and the bytes of input read.
+    A line that cannot be embedded is given to `skip`. `watch` is called when lines were read and
+    when a batch has come, with how far the run is and the bytes of input read.
 
     Raises:
         InputError: there is no `skip`, and a line is bad; the message names `source` and the line.
@@ -55,14 +56,24 @@ def embed_lines(
     """
     summary = Summary()
     start, before = perf_counter(), embedder.usage
-    with closing(_results(embedder, lines, split, stop=skip is None)) as results:
+    read = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal read
+        for line in lines:
+            read += len(line)
+            yield line
+
+    def watched(progress: Progress) -> None:
+        watch(progress, read)
+
+    with closing(_results(embedder, counted(), split, watched, stop=skip is None)) as results:
         for result in results:
             if not isinstance(result, Failure):
                 document, rows = result
                 writer.write(document, rows)
                 summary.documents += 1
                 summary.chunks += len(rows)
-                written(summary, document.end)
             elif skip is None:
                 raise InputError(f"{source}, {result}")
             else:
@@ -75,7 +86,12 @@ def embed_lines(
 
 
 def _results(
-    embedder: Embedder, lines: Iterable[bytes], split: Split, *, stop: bool
+    embedder: Embedder,
+    lines: Iterable[bytes],
+    split: Split,
+    watch: Watch,
+    *,
+    stop: bool,
 ) -> Generator[tuple[Document, Array] | Failure]:
     """Yield each line's document and rows, or its failure, in the order of the lines.
 
@@ -90,7 +106,8 @@ def _results(
             if stop and isinstance(each, Failure):
                 return
 
-    with closing(embedder.stream(documents(), errors="return")) as outcomes:
+    stream = embedder.stream(documents(), errors="return", watch=watch)
+    with closing(stream) as outcomes:
         for outcome in outcomes:
             each = waiting.popleft()
             if isinstance(each, Failure):

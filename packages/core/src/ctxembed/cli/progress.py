@@ -1,38 +1,98 @@
-"""Progress on standard error: the bar of `ctxembed embed`, and the stages of `ctxembed demo`."""
+"""Progress on standard error: of `ctxembed embed`, a bar or lines; of `ctxembed demo`, stages."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ctxembed.cli.plurals import counted
+from ctxembed.progress import Progress, clock_time
 
 if TYPE_CHECKING:
-    from ctxembed.cli.embedding_run import Summary
     from ctxembed.evaluation.vectors import Watch
+
+_SECONDS_BETWEEN_LINES = 30
+
+WatchBytes = Callable[[Progress, int], None]
+"""Takes how far a run is, and the bytes of its input that were read."""
 
 
 @contextmanager
-def document_bar(*, show: bool, total: int | None) -> "Iterator[Callable[[Summary, int], None]]":
-    """Give a function to call with what is done and the bytes read, of `total` bytes."""
-    from rich import progress
+def watch_documents(*, bar: bool, lines: bool, size: int | None) -> Iterator[WatchBytes]:
+    """Give a function that shows how far a run is: as a bar, as lines, as both or not at all.
+
+    `size` is that of the input in bytes, None where it is not known; then no time left is shown.
+    """
+    with _document_bar(size) if bar else nullcontext(_unwatched) as on_bar:
+        on_lines = _document_lines(size) if lines else _unwatched
+
+        def watch(progress: Progress, end: int) -> None:
+            on_bar(progress, end)
+            on_lines(progress, end)
+
+        yield watch
+
+
+@contextmanager
+def _document_bar(size: int | None) -> Iterator[WatchBytes]:
+    from rich import progress as rich
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.fields[done]}"),
-        progress.BarColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[done]}"),
+        rich.BarColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("{task.fields[left]}"),
     )
-    console = Console(stderr=True)
-    with progress.Progress(*columns, console=console, disable=not show) as bar:
-        task = bar.add_task("", total=total, done="0 documents")
+    start = monotonic()
+    total = None if size is None else 1.0
+    with rich.Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task("", total=total, done=_done(Progress()), rate="", left="")
 
-        def advance(done: "Summary", end: int) -> None:
-            size = f"{counted(done.documents, 'document')}, {counted(done.chunks, 'chunk')}"
-            bar.update(task, completed=end, done=size)
+        def watch(progress: Progress, end: int) -> None:
+            seconds = monotonic() - start
+            shown.update(
+                task,
+                completed=progress.share(end / size) if size else 0.0,
+                done=_done(progress),
+                rate=", ".join([*progress.others(), progress.rate(seconds)]),
+                left=_left(progress, end, size, seconds),
+            )
 
-        yield advance
+        yield watch
+
+
+def _document_lines(size: int | None) -> WatchBytes:
+    """Return a function that prints a line when the last one, or the start, is long enough ago."""
+    start = last = monotonic()
+
+    def watch(progress: Progress, end: int) -> None:
+        nonlocal last
+        now = monotonic()
+        if now - last < _SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        left = _left(progress, end, size, now - start)
+        parts = [_done(progress), *progress.others(), progress.rate(now - start), left]
+        print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
+
+    return watch
+
+
+def _unwatched(_progress: Progress, _end: int) -> None:
+    pass
+
+
+def _done(progress: Progress) -> str:
+    documents = counted(progress.documents - progress.failed, "document")
+    return f"{documents}, {counted(progress.chunks, 'chunk')}"
+
+
+def _left(progress: Progress, end: int, size: int | None, seconds: float) -> str:
+    left = progress.seconds_left(end / size, seconds) if size else None
+    return "" if left is None else f"{clock_time(left)} left"
 
 
 @contextmanager
