@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
-from ctxembed import ConfigurationError, Settings
+from ctxembed import ConfigurationError, DocumentTooLongError, Embedder, ModelSpec, Settings
 from ctxembed.backends import open_backend
 from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
 from ctxembed.settings import meant
+from ctxembed.testing import FakeBackend
 
 
 @pytest.mark.parametrize("name", CHANGE_VECTORS)
@@ -323,3 +325,25 @@ def test_impossible_settings_are_refused(values, words):
 )
 def test_a_name_much_like_a_known_one_is_asked_about(model, question):
     assert meant(Settings(model=model)) == question
+
+
+def test_long_queries_have_a_policy_of_their_own():
+    """A long question is pooled, and documents and their fingerprint stay as they are."""
+    long = " ".join(["word"] * 61)
+    spec = ModelSpec(name="m", dimensions=16, max_tokens=60, window_tokens=60)
+
+    def opened(**given):
+        return Embedder(FakeBackend(spec), Settings(encoding="float", **given))
+
+    for policies in ({}, {"long_chunks": "pool", "long_queries": "error"}):
+        with pytest.raises(DocumentTooLongError, match='set long_queries="pool"') as caught:
+            opened(**policies).embed_query(long)
+        assert "has 61 tokens and the model reads 60" in str(caught.value)
+        assert str(caught.value).startswith("Query:")
+    pooled = opened(long_chunks="pool").embed_query(long)
+    assert np.array_equal(opened(long_queries="pool").embed_query(long), pooled)
+    assert opened(long_queries="pool").fingerprint == opened().fingerprint
+    with pytest.raises(DocumentTooLongError, match='set long_chunks="pool"'):
+        opened(long_queries="pool").embed_documents([[long]])
+    with pytest.raises(ConfigurationError, match="long_queries is one of 'error', 'pool'"):
+        Settings(long_queries="cut")
