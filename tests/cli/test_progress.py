@@ -74,7 +74,7 @@ def test_lines_say_what_was_cached_and_what_failed(run, lines, five_seconds_per_
         *("--errors", "skip"),
     )
 
-    assert "\n6 documents, 12 chunks, 6 cached, 3 failed, " in found.stderr
+    assert "\n6 documents, 12 chunks, 6 cached, 3 without vectors, " in found.stderr
 
 
 def test_no_time_left_where_the_size_of_the_input_is_not_known(run, five_seconds_per_batch):
@@ -112,7 +112,9 @@ def test_a_bar_shows_what_was_cached_and_what_failed(clock, capsys, monkeypatch)
         watch(Progress(taken=4, documents=4, cached=2, failed=1, chunks=3, tokens=50), 500)
     bar = capsys.readouterr().err
 
-    assert re.search(r"3 documents, 3 chunks .* 2 cached, 1 failed, 5 tokens/s 0:00:\d\d +$", bar)
+    assert re.search(
+        r"3 documents, 3 chunks .* 2 cached, 1 without vectors, 5 tokens/s 0:00:\d\d +$", bar
+    )
 
 
 def test_nothing_is_drawn_when_neither_is_asked_for(clock, capsys):

@@ -85,7 +85,7 @@ def test_a_bar_counts_failed_documents_too(capsys):
         found = [*Embedder(FakeBackend()).stream(documents, errors="return", watch=watch)]
 
     assert len(found) == 3
-    assert "3/3 documents, 1 failed, 2 chunks, 2 tokens, " in capsys.readouterr().err
+    assert "3/3 documents, 1 without vectors, 2 chunks, 2 tokens, " in capsys.readouterr().err
 
 
 def test_a_bar_stays_where_it_is_when_the_call_fails(capsys):
@@ -100,7 +100,7 @@ def test_a_bar_stays_where_it_is_when_the_call_fails(capsys):
         Embedder(backend).embed_documents([["a"], ["b"], ["c"]], progress=True)
 
     bar = capsys.readouterr().err
-    assert "2/3 documents, 1 failed, 1 chunks, 1 tokens, " in bar
+    assert "2/3 documents, 1 without vectors, 1 chunks, 1 tokens, " in bar
     assert "100%" not in bar
 
 

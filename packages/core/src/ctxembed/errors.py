@@ -229,4 +229,10 @@ def errors_about_queries(*, one: bool = False) -> Iterator[None]:
         yield
     except EmbedError as error:
         number = None if one else error.document
-        raise error.at(noun="Query", document=number) from error.__cause__
+        message = None
+        if isinstance(error, DocumentTooLongError):
+            message = (
+                f"has {error.tokens} tokens and the model reads {error.limit}. Hint: shorten it, "
+                'or set long_queries="pool" to average over its parts.'
+            )
+        raise error.at(message, noun="Query", document=number) from error.__cause__

@@ -56,8 +56,8 @@ class Progress:
         return f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s"
 
     def others(self) -> list[str]:
-        """Return how many of the documents were cached and how many failed, where any were."""
-        counts = {"cached": self.cached, "failed": self.failed}
+        """Return how many of the documents were cached or have no vectors, where any do."""
+        counts = {"cached": self.cached, "without vectors": self.failed}
         return [f"{count:,} {name}" for name, count in counts.items() if count]
 
 
