@@ -28,6 +28,9 @@ _SECONDS_OF_REST = 60.0
 _KEPT = 0.9
 """The share of the limit that is left when entries had to go."""
 
+_LARGEST = 0.5
+"""The share of the limit that one entry may take: a larger one would push out all others."""
+
 
 class SqliteCache:
     """Vectors in `FOLDER/vectors.sqlite`; one connection per process, which its threads share."""
@@ -36,8 +39,17 @@ class SqliteCache:
         """Open the cache of a folder, or make it.
 
         A folder that cannot be used is said in one line, and the cache stays empty.
+
+        Raises:
+            ConfigurationError: The folder is in a home directory that is not known.
         """
-        self.folder = Path(folder).expanduser()
+        try:
+            self.folder = Path(folder).expanduser()
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the folder of the cache is {str(folder)!r}, and there is no such home directory. "
+                "Hint: name the folder by its whole path."
+            ) from error
         self._most_bytes = most_bytes
         self._lock = fork_lock()
         self._connection: sqlite3.Connection | None = None
@@ -51,10 +63,12 @@ class SqliteCache:
         return self._attempt(lambda connection: read(connection, keys), {})
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep the entries, in one transaction."""
+        """Keep the entries, in one transaction; one that is large for the limit is left out."""
+        most = self._most_bytes * _LARGEST
+        kept = {key: data for key, data in entries.items() if len(data) <= most}
 
         def keep(connection: sqlite3.Connection) -> None:
-            write(connection, entries)
+            write(connection, kept)
             if used_bytes(connection) > self._most_bytes:
                 shrink(connection, int(self._most_bytes * _KEPT))
 
@@ -81,6 +95,7 @@ class SqliteCache:
                     self._connection = connect(self.folder)
                 return action(self._connection)
             except (sqlite3.Error, OSError, ConfigurationError) as error:
+                self._disconnect()  # the file may be another one when it is tried again
                 self._resting_until = time.monotonic() + _SECONDS_OF_REST
                 if not self._warned:
                     self._warned = True
@@ -88,6 +103,9 @@ class SqliteCache:
                         "%s, and the run goes on without it.", _reason(self.folder, error)
                     )
                 return otherwise
+            except BaseException:  # an interrupt must leave no transaction that others wait for
+                self._disconnect()
+                raise
 
 
 _CACHES: WeakSet[SqliteCache] = WeakSet()
