@@ -1,6 +1,7 @@
 """The cache of vectors: rows are those that no cache gives, whatever happens to it."""
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -512,6 +513,15 @@ def test_an_interrupt_in_a_write_leaves_no_lock(tmp_path, monkeypatch):
     for each in (store, other):
         assert each.get([b"a", b"b", b"c", b"d"]) == found
         each.close()
+
+
+def test_a_cache_that_is_dropped_closes_its_connection(tmp_path):
+    embedder = cached(tmp_path)
+    connection = embedder.cache._connection
+    del embedder
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 def small_files():

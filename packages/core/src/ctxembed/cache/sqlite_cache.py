@@ -35,6 +35,8 @@ _LARGEST = 0.5
 class SqliteCache:
     """Vectors in `FOLDER/vectors.sqlite`; one connection per process, which its threads share."""
 
+    _connection: sqlite3.Connection | None = None
+
     def __init__(self, folder: str | Path, most_bytes: int = LARGEST_CACHE) -> None:
         """Open the cache of a folder, or make it.
 
@@ -52,7 +54,6 @@ class SqliteCache:
             ) from error
         self._most_bytes = most_bytes
         self._lock = fork_lock()
-        self._connection: sqlite3.Connection | None = None
         self._resting_until = 0.0
         self._warned = False
         _CACHES.add(self)
@@ -79,6 +80,10 @@ class SqliteCache:
         with self._lock:
             self._resting_until = float("inf")
             self._disconnect()
+
+    def __del__(self) -> None:
+        """Close the connection where nobody did; Python 3.13 warns of one that is left open."""
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
