@@ -58,6 +58,25 @@ def test_a_hub_id_whose_branch_moves(
     assert np.array_equal(before, again)
 
 
+def test_weights_of_which_training_changed_the_norms_alone(tmp_path, minilm_checkpoint):
+    """In a file of 90 MB most norms and biases lie between the samples of a fingerprint."""
+    pytest.importorskip("torch")
+    from checkpoints import copy_of
+    from safetensors.numpy import load_file, save_file
+
+    trained = copy_of(minilm_checkpoint, tmp_path / "trained")
+    tensors = load_file(trained / "model.safetensors")
+    for name in tensors:
+        if name.endswith("LayerNorm.weight"):
+            tensors[name] = tensors[name] * np.float32(1.2)
+    save_file(tensors, trained / "model.safetensors", metadata={"format": "pt"})
+    cache = str(tmp_path / "cache")
+    embedded(cache, model=str(minilm_checkpoint), backend="torch")
+    rows, read = embedded(cache, model=str(trained), backend="torch")
+    assert read == 0
+    assert np.array_equal(rows, embedded(model=str(trained), backend="torch")[0])
+
+
 def test_the_type_that_auto_means_on_two_devices(tmp_path, monkeypatch, pplx_checkpoint):
     """`pick_dtype` stands in for a GPU, which computes in bfloat16 where a CPU takes float32."""
     torch = pytest.importorskip("torch")
