@@ -1,6 +1,7 @@
 """The cache of vectors: rows are those that no cache gives, whatever happens to it."""
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +243,17 @@ def test_a_chunk_without_tokens(tmp_path):
     assert caught.value.chunk == 1
 
 
+def test_a_blank_chunk_that_is_tokenised_already_is_blank(tmp_path):
+    """Some tokenisers have tokens for white space; `["a"]` and `["a", " "]` are one entry."""
+    word, blank = FakeBackend().tokenize(["a"])[0], TokenizedChunk(" ", 1, [7])
+    documents = [["a", " "], [word, blank], [word]]
+    expected = plain(documents, empty="zero")
+    assert_rows(expected[:1], expected[1:2])
+    for _ in range(2):
+        with cached(tmp_path, empty="zero") as embedder:
+            assert_rows(expected, embedder.embed_documents(documents))
+
+
 def refuse_after(count):
     """Return a fault that lets windows of `count` documents pass, and says 429 from then on."""
     passed = set()
@@ -463,6 +475,56 @@ def test_a_cache_is_tried_again_after_its_rest(tmp_path, monkeypatch):
     assert store.get([b"c"]) == {}
 
 
+def test_a_damaged_file_that_was_cleared_is_used_again(tmp_path, monkeypatch):
+    """A run that goes on finds the new file, and does not write into the one that is gone."""
+    now = [0.0]
+    monkeypatch.setattr(sqlite_cache.time, "monotonic", lambda: now[0])
+    store = SqliteCache(tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(b"nonsense" * 1000)
+    assert store.get([b"a"]) == {}
+    clear(tmp_path)
+    now[0] = 61.0
+    store.put({b"a": b"1"})
+    with closing(connect(tmp_path)) as other:
+        assert contents(other).documents == 1
+    store.close()
+
+
+def test_an_interrupt_in_a_write_leaves_no_lock(tmp_path, monkeypatch):
+    """Ctrl-C may come between the statement that takes the lock and the next line."""
+    store = SqliteCache(tmp_path)
+    store.put({b"a": b"1"})
+
+    @contextmanager
+    def interrupted(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_file, "_transaction", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.put({b"b": b"2"})
+
+    monkeypatch.setattr(sqlite_file, "SECONDS_FOR_A_LOCK", 0.01)
+    other = SqliteCache(tmp_path)
+    other.put({b"c": b"3"})
+    store.put({b"d": b"4"})
+    found = {b"a": b"1", b"c": b"3", b"d": b"4"}
+    for each in (store, other):
+        assert each.get([b"a", b"b", b"c", b"d"]) == found
+        each.close()
+
+
+def test_a_cache_that_is_dropped_closes_its_connection(tmp_path):
+    embedder = cached(tmp_path)
+    connection = embedder.cache._connection
+    del embedder
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
 def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
@@ -558,6 +620,15 @@ def test_a_use_keeps_an_entry(tmp_path, monkeypatch):
         now[0] += 1
         store.put({b"%d" % number: bytes(10_000)})
     assert list(store.get([b"6", b"7", b"8"])) == [b"7"]
+    store.close()
+
+
+def test_one_large_document_pushes_out_no_others(tmp_path):
+    store = SqliteCache(tmp_path, 2**20)
+    store.put({b"%d" % number: bytes(10_000) for number in range(50)})
+    store.put({b"large": bytes(2**20), b"small": b"1"})
+    assert len(store.get([b"%d" % number for number in range(50)])) == 50
+    assert list(store.get([b"large", b"small"])) == [b"small"]
     store.close()
 
 
@@ -731,3 +802,12 @@ def test_a_folder_named_by_home(tmp_path, monkeypatch):
     assert (tmp_path / "vectors" / FILE_NAME).is_file()
     with pytest.raises(ConfigurationError, match="str\\(path\\)"):
         Settings(cache=Path("folder"))
+    with pytest.raises(ConfigurationError, match="no such home directory"):
+        cached("~nobody-of-this-name/vectors")
+
+
+@pytest.mark.parametrize("folder", ["", " ", "a\0b"])
+def test_a_name_of_no_folder_is_refused(folder):
+    """As from a variable of the environment that is not set: it is not the current directory."""
+    with pytest.raises(ConfigurationError, match="cache names no folder"):
+        Settings(cache=folder)

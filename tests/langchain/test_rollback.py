@@ -282,3 +282,29 @@ def test_a_store_that_could_not_be_built_may_have_rows(embeddings, registry, chu
     (note,) = caught.value.__notes__
     assert "Its new rows could not be deleted" in note
     assert f"these may be half written: {IDS[0]!r}" in note
+
+
+def test_a_store_that_spells_ids_anew_loses_no_row_from_before(embeddings, registry, chunks):
+    """The store returns "a" for the row that the caller calls "A": it is no row of this call's."""
+
+    class Lower(InMemoryVectorStore):
+        drops = 0
+
+        def add_documents(self, documents, ids=None, **options):
+            kept = len(documents) - self.drops
+            lower = [each.lower() for each in ids[:kept]]
+            return super().add_documents(documents[:kept], lower, **options)
+
+        def get_by_ids(self, ids, /):
+            return super().get_by_ids([each.lower() for each in ids])
+
+        def delete(self, ids=None, **options):
+            super().delete([each.lower() for each in ids or ()], **options)
+
+    store = Lower(embeddings)
+    wrapped = ContextualVectorStore(store, registry=registry)
+    wrapped.add_documents(chunks[:2], ids=["A", "B"])
+    store.drops = 1
+    with pytest.raises(ConfigurationError, match="were deleted again"):
+        wrapped.add_documents(chunks[:5], ids=["A", "B", "C", "D", "E"])
+    assert {*store.store} == {"a", "b"}

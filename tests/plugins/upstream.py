@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -181,18 +182,27 @@ class Server(ThreadingHTTPServer):
         super().process_request_thread(request, client_address)
 
 
+@contextmanager
+def serving(state):
+    """Give the address of a server on loopback that answers as `state` says."""
+    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"api": state}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        state.closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def api(monkeypatch):
     """Return a running server; its address is in PERPLEXITY_BASE_URL, a key in the environment."""
     monkeypatch.setattr("ctxembed.backends.api.retries.FIRST_WAIT", 0.005)
     state = Api()
-    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"api": state}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("PERPLEXITY_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("PERPLEXITY_API_KEY", "secret-key")
-    yield state
-    state.closing.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(state) as address:
+        monkeypatch.setenv("PERPLEXITY_BASE_URL", address)
+        monkeypatch.setenv("PERPLEXITY_API_KEY", "secret-key")
+        yield state

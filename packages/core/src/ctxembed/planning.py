@@ -129,7 +129,7 @@ def _plan(number: int, chunks: Sequence[str | TokenizedChunk], recipe: Recipe) -
     found = {
         index: chunk
         for index, chunk in enumerate(chunks)
-        if isinstance(chunk, TokenizedChunk) and chunk.count
+        if isinstance(chunk, TokenizedChunk) and chunk.count and not is_blank(chunk.text)
     }
     if recipe.empty == "error" and len(found) < len(chunks):
         raise EmptyChunkError(

@@ -204,6 +204,8 @@ class Settings:
             raise ConfigurationError(
                 "model is empty. Hint: name a hub id, a directory, or one of `ctxembed models`."
             )
+        if self.cache is not None and (not self.cache.strip() or "\0" in self.cache):
+            raise ConfigurationError("cache names no folder. Hint: name one, or leave cache out.")
         if self.timeout is not None and not 0 < self.timeout < inf:
             raise ConfigurationError(f"timeout is in seconds and above 0, got {self.timeout!r}.")
         if self.base_url is not None and "@" in self.base_url:

@@ -29,11 +29,16 @@ class Rollback:
     unknown: tuple[str, ...] = ()
 
     def with_rows_of(self, written: object) -> "Rollback":
-        """Return these ids and those that a store made up in the place of them."""
+        """Return these ids and those that a store made up in the place of them.
+
+        Where older rows are written too, such an id may be another spelling of theirs.
+        """
         given = {*self.new, *self.older, *self.unknown}
         found = written if isinstance(written, list) else []
-        made_up = (id_ for id_ in found if isinstance(id_, str) and id_ not in given)
-        return Rollback((*self.new, *made_up), self.older, self.unknown)
+        made_up = [id_ for id_ in found if isinstance(id_, str) and id_ not in given]
+        if self.older or self.unknown:
+            return Rollback(self.new, self.older, (*self.unknown, *made_up))
+        return Rollback((*self.new, *made_up))
 
     def delete(self, store: VectorStore) -> bool:
         """Delete the rows that are new, and tell whether there were any and they are gone."""

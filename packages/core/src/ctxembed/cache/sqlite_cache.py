@@ -28,19 +28,32 @@ _SECONDS_OF_REST = 60.0
 _KEPT = 0.9
 """The share of the limit that is left when entries had to go."""
 
+_LARGEST = 0.5
+"""The share of the limit that one entry may take: a larger one would push out all others."""
+
 
 class SqliteCache:
     """Vectors in `FOLDER/vectors.sqlite`; one connection per process, which its threads share."""
+
+    _connection: sqlite3.Connection | None = None
 
     def __init__(self, folder: str | Path, most_bytes: int = LARGEST_CACHE) -> None:
         """Open the cache of a folder, or make it.
 
         A folder that cannot be used is said in one line, and the cache stays empty.
+
+        Raises:
+            ConfigurationError: The folder is in a home directory that is not known.
         """
-        self.folder = Path(folder).expanduser()
+        try:
+            self.folder = Path(folder).expanduser()
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the folder of the cache is {str(folder)!r}, and there is no such home directory. "
+                "Hint: name the folder by its whole path."
+            ) from error
         self._most_bytes = most_bytes
         self._lock = fork_lock()
-        self._connection: sqlite3.Connection | None = None
         self._resting_until = 0.0
         self._warned = False
         _CACHES.add(self)
@@ -51,10 +64,12 @@ class SqliteCache:
         return self._attempt(lambda connection: read(connection, keys), {})
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep the entries, in one transaction."""
+        """Keep the entries, in one transaction; one that is large for the limit is left out."""
+        most = self._most_bytes * _LARGEST
+        kept = {key: data for key, data in entries.items() if len(data) <= most}
 
         def keep(connection: sqlite3.Connection) -> None:
-            write(connection, entries)
+            write(connection, kept)
             if used_bytes(connection) > self._most_bytes:
                 shrink(connection, int(self._most_bytes * _KEPT))
 
@@ -65,6 +80,10 @@ class SqliteCache:
         with self._lock:
             self._resting_until = float("inf")
             self._disconnect()
+
+    def __del__(self) -> None:
+        """Close the connection where nobody did; Python 3.13 warns of one that is left open."""
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -81,6 +100,7 @@ class SqliteCache:
                     self._connection = connect(self.folder)
                 return action(self._connection)
             except (sqlite3.Error, OSError, ConfigurationError) as error:
+                self._disconnect()  # the file may be another one when it is tried again
                 self._resting_until = time.monotonic() + _SECONDS_OF_REST
                 if not self._warned:
                     self._warned = True
@@ -88,6 +108,9 @@ class SqliteCache:
                         "%s, and the run goes on without it.", _reason(self.folder, error)
                     )
                 return otherwise
+            except BaseException:  # an interrupt must leave no transaction that others wait for
+                self._disconnect()
+                raise
 
 
 _CACHES: WeakSet[SqliteCache] = WeakSet()

@@ -42,7 +42,7 @@ class Metrics:
         )
         self._cached = Counter(
             "ctxembed_cached_documents",
-            "Documents whose vectors were in the cache.",
+            "Documents that were in the cache, or equal another one of their request.",
             registry=self._registry,
         )
         self._queue = Gauge(

@@ -11,7 +11,7 @@ from ctxembed.backends.torch.device import batch_tokens, pick_devices, pick_dtyp
 from ctxembed.backends.torch.model import load_model, weights_key
 from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
-from ctxembed.checkpoint import checkpoint_digest
+from ctxembed.checkpoint import checkpoint_digest, tensor_digest
 from ctxembed.settings import Settings
 
 _HUB_FILES = (
@@ -46,7 +46,7 @@ def load(settings: Settings) -> Backend:
 
         told = settings.pooling == "mean" or read_json(directory / "1_Pooling" / "config.json")
         check_reads_both_ways(config, pooling_told=bool(told))
-    digest = checkpoint_digest(directory)
+    digest = f"{checkpoint_digest(directory)}:{tensor_digest(directory)}"
     loaded = [
         get_or_load(
             weights_key(directory, digest, dtype, device),
