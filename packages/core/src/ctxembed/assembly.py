@@ -60,12 +60,13 @@ class Assembly:
     """Documents under way: each comes out, in order, when the rows of its last window are there.
 
     `held` is about how many bytes the documents take that have not come out yet: text, tokens and
-    vectors. `added` counts the documents taken so far. `failed` is the position of the document
+    vectors. `added` counts the documents taken so far, and `failures`
+    those that became an error. `failed` is the position of the document
     that ends the call, None while there is none; with the errors "return" there never is one.
     """
 
     def __init__(self, recipe: Recipe, errors: Errors) -> None:
-        self.held = self.added = 0
+        self.held = self.added = self.failures = 0
         self.failed: int | None = None
         self._recipe = recipe
         self._errors = errors
@@ -134,7 +135,10 @@ class Assembly:
     def _finish(self, document: PlannedDocument, found: CachedDocument | EmbedError) -> None:
         outcome = assemble(document, found, self._recipe)
         self._finished[document.number] = outcome
-        if isinstance(outcome, EmbedError) and self._errors == "raise":
+        if not isinstance(outcome, EmbedError):
+            return
+        self.failures += 1
+        if self._errors == "raise":
             known = document.number if self.failed is None else self.failed
             self.failed = min(known, document.number)
 

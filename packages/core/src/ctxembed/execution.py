@@ -17,6 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Event
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 
 from ctxembed.assembly import Assembly, Errors, Outcome, check_rows
 from ctxembed.backends import STOPPED, Backend
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.batches import Batch
 from ctxembed.documents import Document, TokenizedChunk
 from ctxembed.encoding import Array
@@ -37,6 +39,7 @@ from ctxembed.planning import (
     plan_documents,
 )
 from ctxembed.recipe import Recipe
+from ctxembed.telemetry import EmbeddingCall, embedding_call
 
 T = TypeVar("T")
 Block = list[Document | EmbedError]
@@ -87,25 +90,26 @@ class Runner:
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
         stopped, more = Event(), True
         pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
-        try:
-            while more or under_way:
-                room = assembly.held < HELD_BYTES and len(under_way) < most
-                if more and room and assembly.failed is None:
-                    block = _block(source, characters)
-                    more = bool(block)
-                    for batch, places in self._plan(block, assembly, recipe):
-                        future = pool.submit(self._embed, batch, recipe)
-                        under_way[future] = places
-                        future.add_done_callback(done.put)
-                elif (ended := done.get()) in under_way:
-                    assembly.put(under_way.pop(ended), ended.result())
-                if assembly.failed is not None:
-                    _cancel_behind(assembly.failed, under_way)
-                yield from assembly.ready()
-        finally:
-            stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            _put_rest(assembly, under_way, recipe)
+        with self._call(recipe, assembly) as call:
+            try:
+                while more or under_way:
+                    room = assembly.held < HELD_BYTES and len(under_way) < most
+                    if more and room and assembly.failed is None:
+                        block = _block(source, characters)
+                        more = bool(block)
+                        for batch, places in self._plan(block, assembly, recipe, call):
+                            future = pool.submit(self._embed, batch, recipe, call)
+                            under_way[future] = places
+                            future.add_done_callback(done.put)
+                    elif (ended := done.get()) in under_way:
+                        assembly.put(under_way.pop(ended), ended.result())
+                    if assembly.failed is not None:
+                        _cancel_behind(assembly.failed, under_way)
+                    yield from assembly.ready()
+            finally:
+                stopped.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                _put_rest(assembly, under_way, recipe)
 
     async def astream(
         self,
@@ -121,37 +125,54 @@ class Runner:
         done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
         gate, more = asyncio.Semaphore(limits.concurrency), True
         started: set[asyncio.Task[list[Outcome]]] = set()
-        try:
-            while more or under_way:
-                room = assembly.held < HELD_BYTES and len(under_way) < most
-                if more and room and assembly.failed is None:
-                    block = await _ablock(source, characters)
-                    more = bool(block)
-                    plan = await asyncio.to_thread(self._plan, block, assembly, recipe)
-                    for batch, places in plan:
-                        task = asyncio.create_task(self._aembed(batch, recipe, gate))
-                        under_way[task] = places
-                        started.add(task)
-                        task.add_done_callback(started.discard)
-                        task.add_done_callback(done.put_nowait)
-                elif (ended := await done.get()) in under_way:
-                    await asyncio.to_thread(assembly.put, under_way.pop(ended), ended.result())
-                if assembly.failed is not None:
-                    _cancel_behind(assembly.failed, under_way)
-                for outcome in assembly.ready():
-                    yield outcome
-        finally:
-            await _cancelled(started)
-            await asyncio.to_thread(_put_rest, assembly, under_way, recipe)
+        with self._call(recipe, assembly) as call:
+            try:
+                while more or under_way:
+                    room = assembly.held < HELD_BYTES and len(under_way) < most
+                    if more and room and assembly.failed is None:
+                        block = await _ablock(source, characters)
+                        more = bool(block)
+                        plan = await asyncio.to_thread(self._plan, block, assembly, recipe, call)
+                        for batch, places in plan:
+                            task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
+                            under_way[task] = places
+                            started.add(task)
+                            task.add_done_callback(started.discard)
+                            task.add_done_callback(done.put_nowait)
+                    elif (ended := await done.get()) in under_way:
+                        await asyncio.to_thread(assembly.put, under_way.pop(ended), ended.result())
+                    if assembly.failed is not None:
+                        _cancel_behind(assembly.failed, under_way)
+                    for outcome in assembly.ready():
+                        yield outcome
+            finally:
+                await _cancelled(started)
+                await asyncio.to_thread(_put_rest, assembly, under_way, recipe)
+
+    @contextmanager
+    def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
+        """Give a call, whose span begins and ends with the block."""
+        identity = getattr(self._backend, "identity", None)
+        address = None
+        if isinstance(identity, ModelIdentity) and identity.kind == "api":
+            address = identity.variant
+        name = self._backend.spec.name
+        with embedding_call(name, recipe.dimensions, recipe.inputs, address) as call:
+            try:
+                yield call
+            finally:
+                call.failed = assembly.failures
 
     def _plan(
-        self, block: Block, assembly: Assembly, recipe: Recipe
+        self, block: Block, assembly: Assembly, recipe: Recipe, call: EmbeddingCall
     ) -> list[tuple[Batch, list[Place]]]:
         """Plan a block and take it; say once if context does nothing for most of its chunks."""
         documents = plan_documents(self._backend, recipe, block, assembly.added)
         assembly.add(documents)
+        cached = count_cached(documents)
+        call.take(len(documents), cached)
         with self._lock:
-            cached = self.usage.cached_documents + count_cached(documents)
+            cached += self.usage.cached_documents
             self.usage = replace(self.usage, cached_documents=cached)
         chunks, seen = count_siblings(documents)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
@@ -164,28 +185,30 @@ class Runner:
             )
         return plan_batches(documents, recipe, self._backend.limits)
 
-    def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
+    def _embed(self, batch: Batch, recipe: Recipe, call: EmbeddingCall) -> list[Outcome]:
         """Return one array or error per window; one bad document spoils no other."""
         try:
-            return self._counted(batch, self._backend.embed(batch), recipe)
+            with call.batch(len(batch.windows), batch.tokens):
+                return self._counted(batch, self._backend.embed(batch), recipe)
         except EmbedError as error:
             parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [row for part in parts for row in self._embed(part, recipe)]
+        return [row for part in parts for row in self._embed(part, recipe, call)]
 
     async def _aembed(
-        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
+        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore, call: EmbeddingCall
     ) -> list[Outcome]:
         try:
             async with gate:
-                rows = await self._backend.aembed(batch)
-            return self._counted(batch, rows, recipe)
+                with call.batch(len(batch.windows), batch.tokens):
+                    rows = await self._backend.aembed(batch)
+                    return self._counted(batch, rows, recipe)
         except EmbedError as error:
             parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
+        return [row for part in parts for row in await self._aembed(part, recipe, gate, call)]
 
     def _counted(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Outcome]:
         check_rows(batch, rows, recipe)
