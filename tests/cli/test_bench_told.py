@@ -260,7 +260,7 @@ def test_every_gpu_counts_in_the_peak_and_the_fullest_in_memory(pplx_checkpoint,
     monkeypatch.setattr(products, "work_of", lambda _: work)
     held = {None: None, 0: 5, 1: 9, 2: 7}
     monkeypatch.setattr(products, "device_memory", lambda device: held[device.index])
-    both = TorchBackend(several, backend.spec, backend.limits)
+    both = TorchBackend(several, backend.spec, backend.limits, backend.identity)
     told = torch_events(monkeypatch, both, "float32")["done"]
 
     assert told["device"] == "cuda:0, cuda:1, cuda:2"

@@ -349,3 +349,35 @@ def test_texts_are_split_so_that_chunks_have_company(run, lines, settings, most)
     sizes = [len(chunk.split()) for chunk in pq.read_table("o.parquet")["text"].to_pylist()]
 
     assert most - 4 <= max(sizes) <= most
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\0\0 "])
+def test_a_text_without_text_gives_no_vectors_and_is_named(run, lines, text):
+    """It stays in the output, so that nothing is lost; the others are written."""
+    documents = [
+        {"id": "a", "text": "One. Two."},
+        {"id": "b", "text": text},
+        {"id": "c", "text": "x"},
+    ]
+    result = run("embed", lines(*documents), "-o", "out.jsonl")
+
+    assert result.exit_code == 0
+    assert "1 document without text, and without vectors: line 2 (id 'b')" in result.stderr
+    written = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [(each["id"], len(each["embeddings"]) > 0) for each in written] == [
+        ("a", True),
+        ("b", False),
+        ("c", True),
+    ]
+    assert run("embed", lines(*documents), "-o", "out.parquet").exit_code == 0
+    assert set(pq.read_table("out.parquet")["id"].to_pylist()) == {"a", "c"}
+
+
+def test_many_texts_without_text_are_counted(run, lines):
+    result = run(
+        "embed", lines(*({"id": f"{n}", "text": ""} for n in range(7))), "-o", "o.parquet"
+    )
+    assert result.exit_code == 0
+    assert "7 documents without text" in result.stderr
+    assert "line 5 (id '4') and 2 more" in result.stderr
+    assert pq.read_table("o.parquet").num_rows == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from ctxembed import ConfigurationError, Embedder, InputError, Settings
 from ctxembed.batches import Limits
 from ctxembed.cli.embedding_run import embed_lines
-from ctxembed.errors import NonFiniteError
+from ctxembed.errors import NonFiniteError, RateLimitError
 from ctxembed.testing import FakeBackend
 
 
@@ -95,17 +95,22 @@ def test_skipped_lines_come_with_id_chunk_and_kind():
     ]
 
 
-def test_backend_without_vectors_for_one_document_spoils_no_other():
+@pytest.mark.parametrize(
+    "error", [NonFiniteError(), RateLimitError("the quota is used up.", status_code=429)]
+)
+def test_what_is_no_fault_of_a_document_is_never_skipped(error):
+    """A model that gives no vectors, or a quota that is used up, ends the run at its document."""
+
     def fault(batch):
         if any(chunk.text == "bad" for window in batch.windows for chunk in window.chunks):
-            raise NonFiniteError
+            raise error
 
     failures = []
     lines = [document(str(n), "bad" if n == 5 else "good") for n in range(10)]
-    summary, _ = embed(lines, skip=failures.append, backend=FakeBackend(fault=fault))
-
-    assert summary.documents == 9
-    assert [(6, "5", "NonFiniteError")] == [(f.line, f.id, f.error) for f in failures]
+    with pytest.raises(type(error)) as caught:
+        embed(lines, skip=failures.append, backend=FakeBackend(fault=fault))
+    assert caught.value.key == ("5" if isinstance(error, NonFiniteError) else "0")
+    assert not failures
 
 
 def test_what_fails_for_every_line_raises_though_lines_are_skipped():

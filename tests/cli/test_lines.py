@@ -44,7 +44,7 @@ def test_other_names_are_ignored():
         (b'{"id": "a", "chunks": ["x"], "text": "x"}', 'has both "chunks" and "text".'),
         (b'{"id": "a", "chunks": "x"}', '"chunks" has to be an array of strings, got a string.'),
         (b'{"id": "a", "text": ["x"]}', '"text" has to be a string, got an array.'),
-        (b'{"id": "a", "text": " \\n"}', '"text" is empty or only whitespace.'),
+        (b'{"id": "a", "chunks": []}', "has no chunks."),
         (b'{"id": "a", "text": "x\\udfff"}', '"text" has a lone surrogate at character 1'),
         (b'{"id": "a", "chunks": ["\xff"]}', "is not UTF-8 at byte 24."),
         ('{"id": "a"}'.encode("utf-16"), "is UTF-16. Hint: save the file as UTF-8."),

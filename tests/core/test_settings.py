@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
-from ctxembed import ConfigurationError, Settings
+from ctxembed import ConfigurationError, DocumentTooLongError, Embedder, ModelSpec, Settings
 from ctxembed.backends import open_backend
 from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
 from ctxembed.settings import meant
+from ctxembed.testing import FakeBackend
 
 
 @pytest.mark.parametrize("name", CHANGE_VECTORS)
@@ -107,14 +109,15 @@ KNOWN = [
     ({"model": "perplexity-ai/pplx-embed-v1-4b"}, "d670b9bd99c49739596779ffb80f7132"),
     ({"model": "minilm", "neighbour_weight": 0}, "367f3a3fa09a2e79ad69b9967c79700f"),
     ({"model": "minilm", "context_weight": 0}, "c6db1ad3640437accd22de225eb654ac"),
-    ({"model": "minilm"}, "cc61b9197a2430281f81babe0c33b5a3"),
+    ({"model": "minilm"}, "6988f77b8c924d01df0bc225addc42ea"),
+    ({"model": "minilm", "neighbour_weight": 0.1}, "6988f77b8c924d01df0bc225addc42ea"),
     ({"model": "minilm", "neighbour_weight": 0.2}, "cc61b9197a2430281f81babe0c33b5a3"),
     ({"model": "pplx-embed-v1-4B"}, "d670b9bd99c49739596779ffb80f7132"),
     (
         {"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0},
         "f8d1c1064cd57f3e7e3c4245f532a303",
     ),
-    ({"model": "some/hub-id", "revision": "abc"}, "7043c32a4904c6e0be83e9d3a05fa65a"),
+    ({"model": "some/hub-id", "revision": "abc"}, "2ed970c8a7d4453c921049fbc83ce38f"),
     (
         {"model": "some/hub-id", "revision": "abc", "neighbour_weight": 0.2},
         "201807ef7ef98fccd39d7bc77aa80527",
@@ -166,19 +169,19 @@ def test_fingerprint_of_a_directory_by_value(tmp_path):
             "one",
             "model.safetensors",
             "6047946d9cd36dd1c0b6c8471c81cb88",
-            "8af3f7e527fc61764f25bff5df5adf96",
+            "f68f080b816af5fd60927f52e05fedd4",
         ),
         (
             "two",
             "model.onnx",
             "68edd3854076216965cc71655305406d",
-            "cd011083efc749523276cacd7f9fcfa7",
+            "f783e3bb89218cc9c2d7a02fa0427063",
         ),
     ):
         assert directory(tmp_path / name, name=file) == now
         path = str(tmp_path / name)
         assert Settings(model=path, neighbour_weight=0).fingerprint() == before
-        assert Settings(model=path, neighbour_weight=0.2).fingerprint() == now
+        assert Settings(model=path, neighbour_weight=0.1).fingerprint() == now
 
 
 def test_fingerprint_of_a_directory_trained_for_context_has_no_neighbours(tmp_path):
@@ -323,3 +326,25 @@ def test_impossible_settings_are_refused(values, words):
 )
 def test_a_name_much_like_a_known_one_is_asked_about(model, question):
     assert meant(Settings(model=model)) == question
+
+
+def test_long_queries_have_a_policy_of_their_own():
+    """A long question is pooled, and documents and their fingerprint stay as they are."""
+    long = " ".join(["word"] * 61)
+    spec = ModelSpec(name="m", dimensions=16, max_tokens=60, window_tokens=60)
+
+    def opened(**given):
+        return Embedder(FakeBackend(spec), Settings(encoding="float", **given))
+
+    for policies in ({}, {"long_chunks": "pool", "long_queries": "error"}):
+        with pytest.raises(DocumentTooLongError, match='set long_queries="pool"') as caught:
+            opened(**policies).embed_query(long)
+        assert "has 61 tokens and the model reads 60" in str(caught.value)
+        assert str(caught.value).startswith("Query:")
+    pooled = opened(long_chunks="pool").embed_query(long)
+    assert np.array_equal(opened(long_queries="pool").embed_query(long), pooled)
+    assert opened(long_queries="pool").fingerprint == opened().fingerprint
+    with pytest.raises(DocumentTooLongError, match='set long_chunks="pool"'):
+        opened(long_queries="pool").embed_documents([[long]])
+    with pytest.raises(ConfigurationError, match="long_queries is one of 'error', 'pool'"):
+        Settings(long_queries="cut")

@@ -27,7 +27,7 @@ from ctxembed.evaluation.result import DemoResult
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TABLE = ROOT / "benchmarks" / "results" / "neighbours.md"
-FIGURES = {"independent": 0.297, "contextual": 0.348, "neighbours": 0.341}
+FIGURES = {"independent": 0.297, "contextual": 0.340, "neighbours": 0.341}
 """nDCG@10 over all 23 tales in chunks of 64 tokens."""
 
 
@@ -82,10 +82,10 @@ def few_measured(tmp_path_factory, equal_windows_once) -> DemoResult:
 
 
 def test_the_figures_of_seven_tales_come_out(few_measured):
-    """Another neighbour weight moves nDCG by 0.026, no context by 0.06; windows move the tokens."""
+    """Without neighbours nDCG moves by 0.02, without context by 0.05; windows move the tokens."""
     few, tokens = few_measured, {each.name: each.tokens for each in few_measured.methods}
-    ndcg = {"independent": 0.525, "contextual": 0.585, "neighbours": 0.574}
-    mrr = {"independent": 0.744, "contextual": 0.720, "neighbours": 0.709}
+    ndcg = {"independent": 0.525, "contextual": 0.576, "neighbours": 0.574}
+    mrr = {"independent": 0.744, "contextual": 0.726, "neighbours": 0.709}
 
     assert (7, 164, 0, 122) == (few.documents, few.queries, few.unanswered, few.chunks)
     assert tokens == {"independent": 5847, "contextual": 15627, "neighbours": 5847}
@@ -106,7 +106,7 @@ def test_the_committed_table_has_the_figures_that_a_run_is_compared_with():
     rows = table_rows()
     names = {
         "independent": "each chunk alone",
-        "contextual": "n = 0.2",
+        "contextual": "n = 0.1",
         "neighbours": "free rival",
     }
 
@@ -119,7 +119,7 @@ def test_the_readme_says_what_the_table_says():
     """What is bold differs clearly; MRR is told apart where it moves by a hundredth."""
     rows = table_rows()
     titles = rows["vectors"]
-    alone, found = rows["each chunk alone"], rows["n = 0.2"]
+    alone, found = rows["each chunk alone"], rows["n = 0.1"]
     mrr = titles.index("MRR@10")
     text = " ".join(README.read_text(encoding="utf-8").split())
 

@@ -6,9 +6,9 @@ python tests/plugins/settings_page.py      writes the table anew
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
-from typing import Literal, get_args, get_origin
 
 from ctxembed import Settings
+from ctxembed.documented_fields import choices_or_types
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = (
@@ -27,9 +27,10 @@ def row_of(field):
 
 def type_of(kind):
     """Return a type as a reader wants to see it: choices one by one, and no None."""
-    if get_origin(kind) is Literal:
-        return ", ".join(f'`"{choice}"`' for choice in get_args(kind))
-    (plain,) = {*(get_args(kind) or [kind])} - {NoneType}
+    choices = [each for each in choices_or_types(kind) if isinstance(each, str)]
+    if choices:
+        return ", ".join(f'`"{choice}"`' for choice in choices)
+    (plain,) = {*choices_or_types(kind)} - {NoneType}
     return f"`{plain.__name__}`"
 
 

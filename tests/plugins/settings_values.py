@@ -21,6 +21,7 @@ CHANGE_VECTORS = {
 SAME_VECTORS = {
     "device": "cuda:1",
     "batch_tokens": 100,
+    "long_queries": "pool",
     "cache": "some/folder",
     "cache_bytes": 2**21,
     "base_url": "http://127.0.0.1:1/v1",

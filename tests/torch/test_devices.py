@@ -37,7 +37,7 @@ def with_room_for(tokens: int, checkpoint: Path) -> tuple[Embedder, Small]:
     (loaded,) = backend._loaded
     small = Small(loaded.model, tokens)
     own = replace(loaded, model=small, memory=MemoryLimit())
-    return Embedder(TorchBackend([own], backend.spec, backend.limits)), small
+    return Embedder(TorchBackend([own], backend.spec, backend.limits, backend.identity)), small
 
 
 def test_a_batch_too_large_for_the_memory_is_halved_and_goes_on(pplx_checkpoint: Path):
@@ -102,7 +102,7 @@ def test_batches_are_shared_out_between_devices_and_rows_stay_in_place(pplx_chec
     models = [Waits(loaded.model, barrier) for _ in range(2)]
     both = [Loaded(loaded.tokenizer, model, type(loaded.queue)()) for model in models]
     limits = replace(backend.limits, batch_tokens=100_000, concurrency=2)
-    embedder = Embedder(TorchBackend(both, backend.spec, limits))
+    embedder = Embedder(TorchBackend(both, backend.spec, limits, backend.identity))
     found = embedder.embed_documents(documents)  # one device alone would wait for ever
 
     assert [model.calls for model in models] == [1, 1]
@@ -121,7 +121,7 @@ def test_what_one_of_several_devices_has_no_room_for_goes_to_another(pplx_checkp
         for fits in (50, 700)
     ]
     limits = replace(backend.limits, concurrency=2)
-    embedder = Embedder(TorchBackend(both, backend.spec, limits))
+    embedder = Embedder(TorchBackend(both, backend.spec, limits, backend.identity))
     found = embedder.embed_documents(documents)
 
     assert max(both[0].model.sizes) > 50

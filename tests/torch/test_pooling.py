@@ -62,7 +62,9 @@ def test_a_value_that_is_not_finite_is_an_error(pplx_checkpoint: Path, bad: floa
     backend = load(Settings(model=str(pplx_checkpoint)))
     (loaded,) = backend._loaded
     model = SimpleNamespace(states=lambda windows: states, device=loaded.model.device)
-    own = TorchBackend([replace(loaded, model=model)], backend.spec, backend.limits)
+    own = TorchBackend(
+        [replace(loaded, model=model)], backend.spec, backend.limits, backend.identity
+    )
     chunks = [TokenizedChunk("", 2, [7, 8]), TokenizedChunk("", 2, [9, 10])]
     windows = [
         Window(document=n, first=0, keep=range(1), chunks=(chunk,), tokens=2)

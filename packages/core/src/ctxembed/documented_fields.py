@@ -3,10 +3,11 @@
 Which settings there are, and checks of one setting against another, are the business of `settings`.
 """
 
+from collections.abc import Sequence
 from dataclasses import Field, field
 from math import inf, nan
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from ctxembed.errors import ConfigurationError
 
@@ -39,6 +40,16 @@ def setting(
     return field(default=default, metadata=about)
 
 
+def choices_or_types(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a type, or a union of them
+    """Return the types of a union, with the values of a `Literal` in its place."""
+    parts = (kind,) if get_origin(kind) is Literal else get_args(kind) or (kind,)
+    return tuple(
+        each
+        for part in parts
+        for each in (get_args(part) if get_origin(part) is Literal else (part,))
+    )
+
+
 def check(field: Field[Any], value: object) -> None:
     """Refuse a value that does not fit its field's type, or a whole number below its least one.
 
@@ -47,7 +58,7 @@ def check(field: Field[Any], value: object) -> None:
     Raises:
         ConfigurationError: It names the field and says what it takes.
     """
-    kinds = get_args(field.type) or (field.type,)
+    kinds = choices_or_types(field.type)
     if value is None and NoneType in kinds:
         return
     if str in kinds:
@@ -58,7 +69,7 @@ def check(field: Field[Any], value: object) -> None:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{field.name} is True or False, got {value!r}.")
     elif float not in kinds:
-        _check_choice(field.name, value, kinds)
+        _check_choice(field.name, value, [each for each in kinds if isinstance(each, str)])
 
 
 def check_weight(name: str, weight: float | None, most: float) -> float | None:
@@ -75,7 +86,7 @@ def check_weight(name: str, weight: float | None, most: float) -> float | None:
     return abs(number)
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value in choices:
         return
     if name == "dtype" and value in ("float16", "half"):

@@ -96,6 +96,11 @@ def is_blank(text: str) -> bool:
     return not text or text.isspace()
 
 
+def has_text(text: str) -> bool:
+    """Tell whether a text has anything but whitespace and NUL, which no model reads."""
+    return bool(text.replace("\0", "").strip())
+
+
 def check_document(
     document: object, number: int, empty: Literal["error", "zero"] = "error"
 ) -> Document:

@@ -29,6 +29,7 @@ from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array, empty_row
 from ctxembed.errors import (
     ConfigurationError,
+    DocumentTooLongError,
     EmbedError,
     InputError,
     MissingDependencyError,
@@ -296,7 +297,13 @@ def _errors_about_queries(*, one: bool = False) -> Iterator[None]:
         yield
     except EmbedError as error:
         number = None if one else error.document
-        raise error.at(noun="Query", document=number) from error.__cause__
+        message = None
+        if isinstance(error, DocumentTooLongError):
+            message = (
+                f"has {error.tokens} tokens and the model reads {error.limit}. Hint: shorten it, "
+                'or set long_queries="pool" to average over its parts.'
+            )
+        raise error.at(message, noun="Query", document=number) from error.__cause__
 
 
 async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

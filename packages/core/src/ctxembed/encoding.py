@@ -94,6 +94,11 @@ def neighbour_directions(independent: Floats) -> Floats:
     return normalize(around)
 
 
+def local_forms(quantizer: Quantizer) -> frozenset[Form]:
+    """Return the forms that local weights can give: codes where the quantiser is the model's."""
+    return frozenset(("pooled", "int8", "binary") if quantizer == "tanh" else ("pooled",))
+
+
 def form_for(
     encoding: Encoding, quantizer: Quantizer, *, mixed: bool, forms: frozenset[Form]
 ) -> Form | None:

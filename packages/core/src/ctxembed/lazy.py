@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from logging import Logger
 
-from ctxembed.documents import check_document
+from ctxembed.documents import check_document, has_text
 from ctxembed.embedder import Embedder
 from ctxembed.errors import located_errors
 from ctxembed.forks import fork_lock
@@ -23,6 +23,7 @@ __all__ = [
     "SharedKeywords",
     "check_document",
     "fork_lock",
+    "has_text",
     "located_errors",
 ]
 

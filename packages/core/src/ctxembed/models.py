@@ -18,7 +18,7 @@ UNTRAINED_WINDOW = 256
 UNTRAINED_WEIGHT = 0.5
 """Share of the contextual vector for models not trained for context."""
 
-UNTRAINED_NEIGHBOUR_WEIGHT = 0.2
+UNTRAINED_NEIGHBOUR_WEIGHT = 0.1
 """How much of the neighbours' mean direction is added for models not trained for context."""
 
 

@@ -39,6 +39,7 @@ class SettingsFields(BaseModel):
     context_weight: float | None = None
     neighbour_weight: float | None = None
     long_chunks: LongChunks = "error"
+    long_queries: LongChunks | None = None
     empty: EmptyChunks = "error"
     pooling: Pooling = "auto"
     query_prefix: str | None = None

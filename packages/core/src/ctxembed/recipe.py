@@ -75,8 +75,12 @@ def document_recipe(
 
 def query_recipe(settings: Settings, backend: Backend) -> Recipe:
     """Return the recipe for queries: each alone, without the prefix that documents get."""
-    layout = layout_for(settings, backend.spec)
-    layout = replace(layout, context_weight=0.0, neighbour_weight=0.0)
+    layout = replace(
+        layout_for(settings, backend.spec),
+        context_weight=0.0,
+        neighbour_weight=0.0,
+        long_chunks=settings.long_queries or settings.long_chunks,
+    )
     return replace(_recipe(settings, backend, layout, None), inputs="queries")
 
 
@@ -96,7 +100,7 @@ def _recipe(
         raise ConfigurationError(
             "this backend gives finished codes only, and these settings need vectors before they "
             "are quantised. Hint: context_weight=1, neighbour_weight=0 and "
-            'long_chunks="error", or local weights.'
+            'long_chunks="error", long_queries="error", or local weights.'
         )
     return Recipe(
         layout=layout,

@@ -108,6 +108,13 @@ class Settings:
         "Bad input",
         "A chunk beyond the model's limit is an error, or it is cut and its pieces are pooled.",
     )
+    long_queries: LongChunks | None = setting(
+        None,
+        "Bad input",
+        "A query beyond the model's limit is an error, or it is cut and its pieces are pooled. By "
+        "default what long_chunks says.",
+        in_vectors=False,
+    )
     empty: EmptyChunks = setting(
         "error",
         "Bad input",

@@ -23,6 +23,7 @@ class SharedKeywords(TypedDict, total=False):
     context_weight: float | None
     neighbour_weight: float | None
     long_chunks: LongChunks
+    long_queries: LongChunks | None
     empty: EmptyChunks
     pooling: Pooling
     query_prefix: str | None

@@ -12,6 +12,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from ctxembed import ConfigurationError, InputError, group, sibling_fingerprint
+from ctxembed.lazy import has_text
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, first_name
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
@@ -111,7 +112,7 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             source = self._source_id(parents[0], key)
             try:
                 split = _split(parents, splitter, **kwargs)
-                texts = [each for each in split if not _is_blank(each.page_content)]
+                texts = [each for each in split if has_text(each.page_content)]
                 self._check(texts)
                 chunks += stamp_context(
                     texts,
@@ -191,12 +192,8 @@ def _split(
                 f"has a lone surrogate at character {error.start}: that is not Unicode text."
             ) from None
         found = splitter.transform_documents([parent], **options)
-        chunks += found or [parent] * _is_blank(parent.page_content)
+        chunks += found or [parent] * (not has_text(parent.page_content))
     return chunks
-
-
-def _is_blank(text: str) -> bool:
-    return not text.replace("\0", "").strip()
 
 
 def _report_blank(sources: Sequence[str]) -> None:

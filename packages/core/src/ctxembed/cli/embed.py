@@ -26,6 +26,7 @@ from ctxembed.settings import Settings
 
 STANDARD = Path("-")
 _SUFFIXES = (".parquet", ".jsonl")
+_NAMED = 5
 
 
 @with_settings()
@@ -65,16 +66,18 @@ def embed(
     """Embed documents, each chunk with the other chunks of its document in view.
 
     INPUT has one document per line: {"id": "a", "chunks": ["one", "two"]}, or
-    {"id": "a", "text": "..."}, which is split at sentences. The id is a string, and each document
-    has its own. Other names on a line are ignored, and so are blank lines.
+    {"id": "a", "text": "..."}, which is split at sentences; an empty text gives no vectors. The id
+    is a string, and each document has its own. Other names on a line are ignored, and so are blank
+    lines.
 
     A .parquet file has one row per chunk (id, chunk_index, text, embedding) and names the settings,
     so that `ctxembed search` can use it. A .jsonl file has one document per line, as {"id",
     "embeddings"}. OUT appears when it is complete. Until then, and when anything fails, an older
     file of that name stays as it is.
 
-    With --errors skip, lines that cannot be embedded are listed in OUT.errors.jsonl
-    (ctxembed.errors.jsonl for standard output) with line number, id and reason.
+    With --errors skip, lines that no model could embed are listed in OUT.errors.jsonl
+    (ctxembed.errors.jsonl for standard output) with line number, id and reason. A failing model,
+    key or network ends the run all the same.
 
     Exit codes: 0 everything was written, 1 some lines were skipped, 2 the command stopped or no
     line could be used.
@@ -194,6 +197,14 @@ def _report(summary: Summary) -> None:
         sep=", ",
         file=sys.stderr,
     )
+    if summary.textless:
+        named = summary.textless[:_NAMED]
+        more = len(summary.textless) - len(named)
+        print(
+            f"{counted(len(summary.textless), 'document')} without text, and without vectors: "
+            f"{', '.join(named)}{f' and {more:,} more' if more else ''}",
+            file=sys.stderr,
+        )
     if summary.failed:
         raise typer.Exit(SOME_SKIPPED)
 

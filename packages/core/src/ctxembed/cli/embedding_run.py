@@ -3,9 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
+import numpy as np
+
+from ctxembed.assembly import Outcome
 from ctxembed.documents import TokenizedChunk
 from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
@@ -18,10 +21,12 @@ from ctxembed.files.vectors import Writer
 class Summary:
     """What was written and what was not; `tokens` as the model read them.
 
+    `textless` names the documents whose "text" has none: they are written without vectors.
     `cached` counts the documents that the model did not read: see `Usage.cached_documents`.
     """
 
     documents: int = 0
+    textless: list[str] = field(default_factory=list)
     chunks: int = 0
     failed: int = 0
     tokens: int = 0
@@ -62,6 +67,8 @@ def embed_lines(
                 writer.write(document, rows)
                 summary.documents += 1
                 summary.chunks += len(rows)
+                if not document.chunks:
+                    summary.textless.append(f"line {document.line} (id {document.id!r})")
                 written(summary, document.end)
             elif skip is None:
                 raise InputError(f"{source}, {result}")
@@ -86,18 +93,26 @@ def _results(
     def documents() -> Iterator[Sequence[str | TokenizedChunk] | EmbedError]:
         for each in read_documents(lines, split):
             waiting.append(each)
-            yield each.chunks if isinstance(each, Document) else InputError(each.reason)
+            chunks = each.chunks if isinstance(each, Document) else ()
+            yield chunks or InputError("has no chunks.")
             if stop and isinstance(each, Failure):
                 return
 
     with closing(embedder.stream(documents(), errors="return")) as outcomes:
         for outcome in outcomes:
-            each = waiting.popleft()
-            if isinstance(each, Failure):
-                yield each
-            elif isinstance(outcome, ConfigurationError | AuthenticationError):
-                raise outcome
-            elif isinstance(outcome, EmbedError):
-                yield failure(each.line, outcome, each.id)
-            else:
-                yield each, outcome
+            yield _result(waiting.popleft(), outcome)
+
+
+def _result(each: Document | Failure, outcome: Outcome) -> tuple[Document, Array] | Failure:
+    """Return what becomes of a line; what is no fault of its document is raised."""
+    if isinstance(each, Failure):
+        return each
+    if not each.chunks:
+        return each, np.zeros((0, 0))
+    if isinstance(outcome, InputError):
+        return failure(each.line, outcome, each.id)
+    if isinstance(outcome, ConfigurationError | AuthenticationError):
+        raise outcome
+    if isinstance(outcome, EmbedError):
+        raise outcome.at(document=None, chunk=None, key=each.id) from outcome.__cause__
+    return each, outcome

@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from functools import partial
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 
+from ctxembed.documented_fields import choices_or_types
 from ctxembed.settings import Settings
 
 Command = Callable[..., None]
@@ -39,11 +40,12 @@ def _with(options: list[inspect.Parameter], command: Command) -> Command:
 
 def _option(setting: Field[Any], defaults: Mapping[str, object]) -> inspect.Parameter:
     kind, text, metavar = setting.type, setting.metadata["text"], None
-    if get_origin(kind) is Literal:
+    choices = [each for each in choices_or_types(kind) if isinstance(each, str)]
+    if choices:
         # Settings refuses other values with a hint of its own. The choices are part of the text,
         # because in the column of types they would leave no room for the default model's name.
-        text = f"{text} Choices: {', '.join(get_args(kind))}."
-        kind, metavar = str, "<choice>"
+        text = f"{text} Choices: {', '.join(choices)}."
+        kind, metavar = str | None if setting.default is None else str, "<choice>"
     option = typer.Option(help=text, metavar=metavar, rich_help_panel=setting.metadata["panel"])
     return inspect.Parameter(
         setting.name,

@@ -6,7 +6,7 @@ What is wrong with a chunk (empty, not a string, too long) is left to the embedd
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ctxembed.documents import TokenizedChunk
+from ctxembed.documents import TokenizedChunk, has_text
 from ctxembed.errors import EmbedError, InputError
 from ctxembed.files.json_lines import check_new, kind, numbered_lines, parse_object, string
 
@@ -37,7 +37,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The document of one line; `end` counts the bytes of the input up to the end of the line."""
+    """The document of one line; `end` counts the bytes of the input up to the end of the line.
+
+    It has no chunks where its "text" has no text.
+    """
 
     line: int
     end: int
@@ -87,8 +90,11 @@ def _chunks(value: dict[str, object], split: Split) -> Chunks:
         which = 'both "chunks" and' if "chunks" in value else 'neither "chunks" nor'
         raise InputError(f'has {which} "text". Hint: give one of them.')
     if "text" in value:
-        return split(string(value, "text"))
+        text = string(value, "text", blank=True)
+        return split(text) if has_text(text) else []
     chunks = value["chunks"]
     if not isinstance(chunks, list):
         raise InputError(f'"chunks" has to be an array of strings, got {kind(chunks)}.')
+    if not chunks:
+        raise InputError("has no chunks. Hint: leave it out of the call.")
     return chunks

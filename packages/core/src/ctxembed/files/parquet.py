@@ -43,6 +43,8 @@ class ParquetWriter(Writer):
 
     def write(self, document: Document, rows: Array) -> None:
         """Take one document, and write a row group when enough is held."""
+        if not document.chunks:
+            return
         self._held.append((document, rows))
         self._rows += len(rows)
         self._bytes += rows.nbytes + sum(map(len, document.texts))

@@ -18,7 +18,10 @@ class Writer(AbstractContextManager["Writer"]):
 
     @abstractmethod
     def write(self, document: Document, rows: Array) -> None:
-        """Take one document and its rows, shape (chunks, numbers or bytes per vector)."""
+        """Take one document and its rows, shape (chunks, numbers or bytes per vector).
+
+        A document without chunks has an empty array.
+        """
 
 
 class JsonlWriter(Writer):

@@ -9,7 +9,7 @@ from ctxembed.backends.onnx.model import Loaded
 from ctxembed.backends.tokenizer import Span, window_ids
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
-from ctxembed.encoding import Array, Floats, Form, quantize_tanh, to_binary
+from ctxembed.encoding import Array, Floats, Form, local_forms, quantize_tanh, to_binary
 from ctxembed.errors import BackendError, NonFiniteError, ResponseError
 from ctxembed.models import ModelSpec
 
@@ -18,18 +18,12 @@ class OnnxBackend:
     """A backend over an ONNX graph; what it loaded it may share with others."""
 
     def __init__(
-        self,
-        loaded: Loaded,
-        spec: ModelSpec,
-        limits: Limits,
-        identity: ModelIdentity | None = None,
+        self, loaded: Loaded, spec: ModelSpec, limits: Limits, identity: ModelIdentity
     ) -> None:
         self.spec = spec
         self.identity = identity
         self.limits = limits
-        self.forms: frozenset[Form] = frozenset(("pooled",))
-        if spec.quantizer == "tanh":
-            self.forms = frozenset(("pooled", "int8", "binary"))
+        self.forms = local_forms(spec.quantizer)
         self._loaded: Loaded | None = loaded
 
     @property

@@ -15,7 +15,7 @@ from ctxembed.backends.torch.model import Loaded
 from ctxembed.backends.torch.pooling import in_form, segment_means
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import TokenizedChunk
-from ctxembed.encoding import Array, Form
+from ctxembed.encoding import Array, Form, local_forms
 from ctxembed.errors import BackendError, DeviceMemoryError, EmbedError, NonFiniteError
 from ctxembed.forks import fork_lock
 from ctxembed.models import ModelSpec
@@ -36,18 +36,12 @@ class TorchBackend:
     """
 
     def __init__(
-        self,
-        loaded: Sequence[Loaded],
-        spec: ModelSpec,
-        limits: Limits,
-        identity: ModelIdentity | None = None,
+        self, loaded: Sequence[Loaded], spec: ModelSpec, limits: Limits, identity: ModelIdentity
     ) -> None:
         self.spec = spec
         self.identity = identity
         self.limits = limits
-        self.forms: frozenset[Form] = frozenset(("pooled",))
-        if spec.quantizer == "tanh":
-            self.forms = frozenset(("pooled", "int8", "binary"))
+        self.forms = local_forms(spec.quantizer)
         self._loaded = tuple(loaded)
         self._under_way = [0] * len(self._loaded)
         self._lock = fork_lock()

@@ -6,6 +6,7 @@ from typing import TypeVar
 from llama_index.core.schema import BaseNode, MetadataMode, NodeRelationship, RelatedNodeInfo
 
 from ctxembed import InputError
+from ctxembed.lazy import has_text
 
 Node = TypeVar("Node", bound=BaseNode)
 
@@ -14,7 +15,7 @@ _ALONG = (NodeRelationship.PREVIOUS, NodeRelationship.NEXT)
 
 def is_blank(node: BaseNode) -> bool:
     """Tell whether a node's text, without metadata, is nothing but white space and NUL."""
-    return not node.get_content(MetadataMode.NONE).replace("\0", "").strip()
+    return not has_text(node.get_content(MetadataMode.NONE))
 
 
 def source_of(node: BaseNode) -> str:

@@ -15,6 +15,7 @@ from typing import Literal, TypeGuard, get_args
 from haystack import Document
 
 from ctxembed import ConfigurationError, InputError, group
+from ctxembed.lazy import has_text
 
 MissingGroup = Literal["single", "error"]
 
@@ -101,7 +102,7 @@ def check_documents(documents: object, component: str) -> None:
 
 def is_blank(text: str | None) -> bool:
     """Tell whether there is no text: nothing, or white space and NUL characters only."""
-    return not text or not text.replace("\0", "").strip()
+    return not text or not has_text(text)
 
 
 def _key_error(
