@@ -44,6 +44,7 @@ sys.addaudithook(refuse_network)
 pytest_plugins = [
     "checkpoints",
     "clock",
+    "telemetry",
     "thread_failures",
     "upstream",
 ]  # from tests/plugins, on the path

@@ -11,6 +11,7 @@ OPTIONAL = [
     "langchain_core",
     "llama_index",
     "onnxruntime",
+    "opentelemetry",
     "pyarrow",
     "safetensors",
     "tokenizers",

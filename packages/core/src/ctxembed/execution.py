@@ -18,6 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Event
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 from ctxembed.assembly import Assembly, Errors, Outcome, check_rows
 from ctxembed.backends import STOPPED, Backend
+from ctxembed.backends.identity import ModelIdentity
 from ctxembed.batch_queue import BatchQueue
 from ctxembed.batches import Batch, Limits
 from ctxembed.documents import Document
@@ -42,6 +44,7 @@ from ctxembed.planning import (
 )
 from ctxembed.progress import Watch, characters, unwatched
 from ctxembed.recipe import Recipe
+from ctxembed.telemetry import EmbeddingCall, embedding_call
 
 T = TypeVar("T")
 Block = list[Document | EmbedError]
@@ -94,33 +97,35 @@ class Runner:
         stopped, more = Event(), True
         pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
 
-        def started(batch: Batch) -> Future[list[Outcome]]:
-            future = pool.submit(self._embed, batch, recipe)
-            future.add_done_callback(done.put)
-            return future
+        with self._call(recipe, assembly) as call:
 
-        try:
-            while more or queue:
-                if (
-                    more
-                    and queue.has_room
-                    and assembly.held < HELD_BYTES
-                    and assembly.failed is None
-                ):
-                    block = _block(source, _block_size(limits))
-                    more = bool(block)
-                    queue.add(self._plan(block, assembly, recipe))
-                elif places := queue.end(ended := done.get()):
-                    assembly.put(places, ended.result())
-                if assembly.failed is not None:
-                    queue.cancel_behind(assembly.failed)
-                queue.start(started)
-                watch(assembly.progress)
-                yield from assembly.ready()
-        finally:
-            stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            _put_rest(assembly, queue.under_way, recipe)
+            def started(batch: Batch) -> Future[list[Outcome]]:
+                future = pool.submit(self._embed, batch, recipe, call)
+                future.add_done_callback(done.put)
+                return future
+
+            try:
+                while more or queue:
+                    if (
+                        more
+                        and queue.has_room
+                        and assembly.held < HELD_BYTES
+                        and assembly.failed is None
+                    ):
+                        block = _block(source, _block_size(limits))
+                        more = bool(block)
+                        queue.add(self._plan(block, assembly, recipe, call))
+                    elif places := queue.end(ended := done.get()):
+                        assembly.put(places, ended.result())
+                    if assembly.failed is not None:
+                        queue.cancel_behind(assembly.failed)
+                    queue.start(started)
+                    watch(assembly.progress)
+                    yield from assembly.ready()
+            finally:
+                stopped.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                _put_rest(assembly, queue.under_way, recipe)
 
     async def astream(
         self,
@@ -136,42 +141,64 @@ class Runner:
         gate, more = asyncio.Semaphore(limits.concurrency), True
         tasks: set[asyncio.Task[list[Outcome]]] = set()
 
-        def started(batch: Batch) -> asyncio.Future[list[Outcome]]:
-            task = asyncio.create_task(self._aembed(batch, recipe, gate))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(done.put_nowait)
-            return task
+        with self._call(recipe, assembly) as call:
 
-        try:
-            while more or queue:
-                if (
-                    more
-                    and queue.has_room
-                    and assembly.held < HELD_BYTES
-                    and assembly.failed is None
-                ):
-                    block = await _ablock(source, _block_size(limits))
-                    more = bool(block)
-                    queue.add(await asyncio.to_thread(self._plan, block, assembly, recipe))
-                elif places := queue.end(ended := await done.get()):
-                    await asyncio.to_thread(assembly.put, places, ended.result())
-                if assembly.failed is not None:
-                    queue.cancel_behind(assembly.failed)
-                queue.start(started)
-                watch(assembly.progress)
-                for outcome in assembly.ready():
-                    yield outcome
-        finally:
-            await _cancelled(tasks)
-            await asyncio.to_thread(_put_rest, assembly, queue.under_way, recipe)
+            def started(batch: Batch) -> asyncio.Future[list[Outcome]]:
+                task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                task.add_done_callback(done.put_nowait)
+                return task
 
-    def _plan(self, block: Block, assembly: Assembly, recipe: Recipe) -> list[PlannedBatch]:
+            try:
+                while more or queue:
+                    if (
+                        more
+                        and queue.has_room
+                        and assembly.held < HELD_BYTES
+                        and assembly.failed is None
+                    ):
+                        block = await _ablock(source, _block_size(limits))
+                        more = bool(block)
+                        queue.add(
+                            await asyncio.to_thread(self._plan, block, assembly, recipe, call)
+                        )
+                    elif places := queue.end(ended := await done.get()):
+                        await asyncio.to_thread(assembly.put, places, ended.result())
+                    if assembly.failed is not None:
+                        queue.cancel_behind(assembly.failed)
+                    queue.start(started)
+                    watch(assembly.progress)
+                    for outcome in assembly.ready():
+                        yield outcome
+            finally:
+                await _cancelled(tasks)
+                await asyncio.to_thread(_put_rest, assembly, queue.under_way, recipe)
+
+    @contextmanager
+    def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
+        """Give a call, whose span begins and ends with the block."""
+        identity = getattr(self._backend, "identity", None)
+        address = None
+        if isinstance(identity, ModelIdentity) and identity.kind == "api":
+            address = identity.variant
+        name = self._backend.spec.name
+        with embedding_call(name, recipe.dimensions, recipe.inputs, address) as call:
+            try:
+                yield call
+            finally:
+                call.failed = assembly.progress.failed
+
+    def _plan(
+        self, block: Block, assembly: Assembly, recipe: Recipe, call: EmbeddingCall
+    ) -> list[PlannedBatch]:
         """Plan a block and take it; say once if context does nothing for most of its chunks."""
         documents = plan_documents(self._backend, recipe, block, assembly.progress.taken)
         assembly.add(documents)
+        cached = count_cached(documents)
+        call.take(len(documents), cached)
         with self._lock:
-            cached = self.usage.cached_documents + count_cached(documents)
+            cached += self.usage.cached_documents
             self.usage = replace(self.usage, cached_documents=cached)
         chunks, seen = count_siblings(documents)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
@@ -184,28 +211,30 @@ class Runner:
             )
         return plan_batches(documents, recipe, self._backend.limits)
 
-    def _embed(self, batch: Batch, recipe: Recipe) -> list[Outcome]:
+    def _embed(self, batch: Batch, recipe: Recipe, call: EmbeddingCall) -> list[Outcome]:
         """Return one array or error per window; one bad document spoils no other."""
         try:
-            return self._counted(batch, self._backend.embed(batch), recipe)
+            with call.batch(len(batch.windows), batch.tokens):
+                return self._counted(batch, self._backend.embed(batch), recipe)
         except EmbedError as error:
             parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [row for part in parts for row in self._embed(part, recipe)]
+        return [row for part in parts for row in self._embed(part, recipe, call)]
 
     async def _aembed(
-        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore
+        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore, call: EmbeddingCall
     ) -> list[Outcome]:
         try:
             async with gate:
-                rows = await self._backend.aembed(batch)
-            return self._counted(batch, rows, recipe)
+                with call.batch(len(batch.windows), batch.tokens):
+                    rows = await self._backend.aembed(batch)
+                    return self._counted(batch, rows, recipe)
         except EmbedError as error:
             parts = _parts(batch, error)
             if not parts:
                 return _failed(batch, error)
-        return [row for part in parts for row in await self._aembed(part, recipe, gate)]
+        return [row for part in parts for row in await self._aembed(part, recipe, gate, call)]
 
     def _counted(self, batch: Batch, rows: Sequence[Array], recipe: Recipe) -> list[Outcome]:
         check_rows(batch, rows, recipe)

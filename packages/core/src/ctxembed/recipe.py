@@ -10,6 +10,7 @@ from ctxembed.encoding import Encoding, Form, StoredForm, form_for, stored_form
 from ctxembed.errors import ConfigurationError
 from ctxembed.models import Quantizer
 from ctxembed.settings import EmptyChunks, Settings
+from ctxembed.telemetry import Inputs
 from ctxembed.windows import Layout, layout_for
 
 
@@ -17,7 +18,8 @@ from ctxembed.windows import Layout, layout_for
 class Recipe:
     """Everything between chunks and stored vectors that is the same in all calls.
 
-    `cache` is where finished documents are looked up and kept, None where nowhere.
+    `inputs` says what is embedded, for spans. `cache` is where finished documents are looked up and
+    kept, None where nowhere.
     """
 
     layout: Layout
@@ -28,6 +30,7 @@ class Recipe:
     dimensions: int
     unit: bool
     empty: EmptyChunks
+    inputs: Inputs = "documents"
     prefix: TokenizedChunk | None = None
     cache: DocumentCache | None = None
 
@@ -78,7 +81,7 @@ def query_recipe(settings: Settings, backend: Backend) -> Recipe:
         neighbour_weight=0.0,
         long_chunks=settings.long_queries or settings.long_chunks,
     )
-    return _recipe(settings, backend, layout, None)
+    return replace(_recipe(settings, backend, layout, None), inputs="queries")
 
 
 def _recipe(

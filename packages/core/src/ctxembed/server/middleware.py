@@ -1,4 +1,4 @@
-"""`RequestMiddleware`: the key, a request id, metrics and the log, for every request.
+"""`RequestMiddleware`: the key, a request id, metrics, the log and a span, for every request.
 
 It lets no exception through, because servers and frameworks log exceptions with their messages, and
 a message may hold text of a document. Log lines have no bodies, keys or query strings.
@@ -20,6 +20,7 @@ from ctxembed.server.authentication import ApiKey
 from ctxembed.server.error_responses import CLIENT_CLOSED_REQUEST, error_response
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.routes import OPERATIONS
+from ctxembed.telemetry import ServerRequest, server_request
 
 LOGGER = logging.getLogger("ctxembed.server")
 
@@ -61,11 +62,26 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # below another application, `path` still has the prefix that this one is mounted at
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in _PUBLIC_PATHS:  # probes, which would fill a trace store
+            await self._answer(scope, receive, send, path)
+            return
+        route = path if path in _PATHS else None
+        with server_request(scope["method"], route, scope["scheme"], scope["headers"]) as span:
+            await self._answer(scope, receive, send, path, span)
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        path: str,
+        span: ServerRequest | None = None,
+    ) -> None:
         request_id = uuid4().hex
         started = time.perf_counter()
         status = CLIENT_CLOSED_REQUEST
-        # below another application, `path` still has the prefix that this one is mounted at
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -85,6 +101,8 @@ class RequestMiddleware:
             seconds = time.perf_counter() - started
             route = path if path in _PATHS else "other"
             tokens = scope.get("state", {}).get("tokens", 0)
+            if span is not None:
+                span.status, span.tokens = status, tokens
             self._metrics.observe_request(route, status, seconds, tokens)
             LOGGER.info(
                 "%s %s %s %d, %d tokens, %.0f ms",

@@ -28,6 +28,7 @@ from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.model_names import check_model, model_names, routes_by_name
 from ctxembed.server.response_body import response_body
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
+from ctxembed.telemetry import describe_request
 from ctxembed.wire import (
     CONTEXTUAL_PATH,
     ENCODINGS,
@@ -115,7 +116,9 @@ class Service:
             )
         except EmbedError as error:
             raise error.at(noun="Document" if nested else "Text") from error.__cause__
-        self._cached(count_cached(documents))
+        cached = count_cached(documents)
+        self._cached(cached)
+        describe_request(self.served_model, recipe.dimensions, len(documents), cached)
         windows = [window for document in documents for window in document.windows]
         rows: list[Array] = []
         if windows:

@@ -36,6 +36,7 @@ from ctxembed.errors import (
 )
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.settings import Settings
+from ctxembed.telemetry import report_tokens
 from ctxembed.windows import Window
 from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH, MIN_DIMENSIONS
 
@@ -164,7 +165,9 @@ class ApiBackend:
         rows, usage = payloads.parse_reply(
             content, counts, contextual=contextual, form=batch.form, dimensions=dimensions
         )
-        self.used = add_request(self.used, batch, usage, self.spec.price)
+        used = add_request(self.used, batch, usage, self.spec.price)
+        report_tokens(used[0] - self.used[0])
+        self.used = used
         return rows
 
 

@@ -24,6 +24,7 @@ from ctxembed.errors import (
     RateLimitError,
     ResponseError,
 )
+from ctxembed.telemetry import trace_headers
 from ctxembed.version import VERSION
 
 _TIMEOUTS_ALTOGETHER = 10
@@ -85,7 +86,9 @@ class Client:
         try:
             async with (
                 asyncio.timeout(endpoint.timeout),
-                self._http.stream("POST", f"{endpoint.base_url}{path}", content=body) as reply,
+                self._http.stream(
+                    "POST", f"{endpoint.base_url}{path}", content=body, headers=trace_headers()
+                ) as reply,
             ):
                 if reply.is_success:
                     self._limiter.succeeded()

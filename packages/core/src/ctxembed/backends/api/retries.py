@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ctxembed.backends.api.concurrency import ConcurrencyLimiter
-from ctxembed.errors import EmbedError
+from ctxembed.errors import ApiError, EmbedError
+from ctxembed.telemetry import add_event
+from ctxembed.telemetry.names import ATTEMPT, ERROR_TYPE, RESPONSE_STATUS, RETRY_EVENT, WAIT
 
 FIRST_WAIT = 0.5
 """Seconds before the second attempt. Each later wait is twice as long as the one before."""
@@ -68,5 +70,18 @@ async def retry(
             retries += 1
             name = type(failure.error).__name__
             _LOG.warning("attempt %d failed (%s), again in %.1f s", retries, name, wait)
+            add_event(RETRY_EVENT, _described(failure.error, retries, wait))
         await asyncio.sleep(wait)
         grown = min(LONGEST_WAIT, 2 * grown)
+
+
+def _described(error: EmbedError, attempt: int, wait: float) -> dict[str, str | int | float]:
+    """Return the attributes of the event that tells of a failed attempt."""
+    found: dict[str, str | int | float] = {
+        ERROR_TYPE: type(error).__name__,
+        ATTEMPT: attempt,
+        WAIT: wait,
+    }
+    if isinstance(error, ApiError) and error.status_code is not None:
+        found[RESPONSE_STATUS] = error.status_code
+    return found
