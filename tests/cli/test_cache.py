@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -65,6 +67,33 @@ def test_a_damaged_file_names_the_way_out(run, fake, lines, tmp_path):
         "20 documents not read again"
         in run("embed", lines(*DOCUMENTS), "--cache", "vectors").stderr
     )
+
+
+def test_another_process_that_writes_is_said(run, lines, tmp_path, monkeypatch):
+    """A cache that is in use for a while is no damaged one, and clearing it helps nobody."""
+    run("embed", lines(*DOCUMENTS), "--cache", "vectors")
+    monkeypatch.setattr("ctxembed.cache.sqlite_file.SECONDS_FOR_A_LOCK", 0.01)
+    path = tmp_path / "vectors" / FILE_NAME
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for command in (["clear"], ["prune", "--days", "0"]):
+            done = run("cache", command[0], "vectors", *command[1:])
+            assert done.exit_code == 2
+            assert "cannot be used now (database is locked). Hint: run this again" in done.stderr
+    assert "documents\t20\n" in run("cache", "info", "vectors").stdout
+
+
+def test_a_database_of_another_program_is_not_removed(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / FILE_NAME
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+        connection.commit()
+    before = path.read_bytes()
+    done = run("cache", "clear", "mine")
+    assert done.exit_code == 2
+    assert "is a database of another program" in done.stderr
+    assert path.read_bytes() == before
 
 
 def test_a_killed_run_computes_no_finished_document_again(process, lines, tmp_path):

@@ -230,7 +230,7 @@ def errors_about_queries(*, one: bool = False) -> Iterator[None]:
     except EmbedError as error:
         number = None if one else error.document
         message = None
-        if isinstance(error, DocumentTooLongError):
+        if isinstance(error, DocumentTooLongError) and error.tokens is not None:
             message = (
                 f"has {error.tokens} tokens and the model reads {error.limit}. Hint: shorten it, "
                 'or set long_queries="pool" to average over its parts.'

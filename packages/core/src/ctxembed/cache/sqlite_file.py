@@ -220,7 +220,7 @@ def clear(folder: Path) -> None:
     Files that can be read are emptied and not removed, because a process may be using them.
 
     Raises:
-        ConfigurationError: There is no cache.
+        ConfigurationError: There is no cache, or the file is a database of another program.
         OSError: The files cannot be removed.
         sqlite3.OperationalError: Another process holds the file.
     """
@@ -232,8 +232,22 @@ def clear(folder: Path) -> None:
     except (ConfigurationError, sqlite3.DatabaseError) as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        for path in folder.glob(f"{FILE_NAME}*"):
-            path.unlink(missing_ok=True)
+        if _is_foreign(folder / FILE_NAME):
+            raise ConfigurationError(
+                f"{folder / FILE_NAME} is a database of another program. Hint: remove it by hand "
+                "where nobody needs it."
+            ) from error
+        for end in ("", "-wal", "-shm", "-journal"):
+            (folder / f"{FILE_NAME}{end}").unlink(missing_ok=True)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether a file can be read by SQLite, and was made by another program."""
+    try:
+        with closing(_connection(path)) as connection:
+            return _number(connection, "application_id") != _APPLICATION
+    except sqlite3.DatabaseError:
+        return False
 
 
 def contents(connection: sqlite3.Connection) -> CacheContents:

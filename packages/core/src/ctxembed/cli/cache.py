@@ -1,10 +1,10 @@
 """`ctxembed cache`: what a folder of cached vectors holds, and how it gets smaller."""
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from sqlite3 import Connection, DatabaseError
+from sqlite3 import Connection, DatabaseError, OperationalError
 from typing import Annotated, TypeVar
 
 import typer
@@ -37,7 +37,8 @@ def info(folder: Folder) -> None:
 @cache.command()
 def clear(folder: Folder) -> None:
     """Remove all vectors of a cache, also where its file is damaged or of another version."""
-    clear_folder(folder)
+    with _said(folder):
+        clear_folder(folder)
     print(f"{folder} is empty")
 
 
@@ -63,9 +64,20 @@ def prune(
 
 
 def _with(folder: Path, action: Callable[[Connection], T]) -> T:
+    with _said(folder), closing(connect(folder)) as connection:
+        return action(connection)
+
+
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """Turn an error of SQLite or of the file system into one that says what to do."""
     try:
-        with closing(connect(folder)) as connection:
-            return action(connection)
+        yield
+    except (OperationalError, OSError) as error:
+        raise ConfigurationError(
+            f"the vector cache in {folder} cannot be used now ({error}). Hint: run this again when "
+            "no other process writes to it, and check that you may write there."
+        ) from error
     except DatabaseError as error:
         raise ConfigurationError(
             f"the vector cache in {folder} cannot be read ({error}). "
