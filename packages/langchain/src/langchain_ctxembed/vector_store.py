@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
-from ctxembed import Array, ConfigurationError, InputError
+from ctxembed import Array, ConfigurationError
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
@@ -29,13 +29,11 @@ from langchain_ctxembed.rollback import (
 )
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
-from langchain_ctxembed.write_plan import WritePlan, check_embeddings
+from langchain_ctxembed.trace_metadata import trace_metadata
+from langchain_ctxembed.write_plan import Metadatas, WritePlan, check_embeddings, chunks_of
 
 ROW_CACHE_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
-
-Metadatas = list[dict[str, Any]] | None
-"""One dictionary per text, or none at all."""
 
 Ids = list[str] | None
 """One id per text, or none at all; the store makes them up then."""
@@ -149,13 +147,13 @@ class ContextualVectorStore(VectorStore):
         self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
         """Like `add_documents`, for texts and their metadata."""
-        return self.add_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
+        return self.add_documents(chunks_of(texts, metadatas), **_named(ids), **kwargs)
 
     async def aadd_texts(
         self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
     ) -> list[str]:
         """Like `add_texts`, without blocking the event loop."""
-        return await self.aadd_documents(_chunks(texts, metadatas), **_named(ids), **kwargs)
+        return await self.aadd_documents(chunks_of(texts, metadatas), **_named(ids), **kwargs)
 
     @classmethod
     def from_texts(
@@ -178,7 +176,7 @@ class ContextualVectorStore(VectorStore):
         build, options, rollback = _build_options(
             texts, metadatas, ids=ids, store_cls=store_cls, **kwargs
         )
-        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        plan = WritePlan(chunks_of(texts, metadatas), embeddings, registry, ungrouped)
         vectors = plan.embed()
         try:
             with vectors.active(probes=True):
@@ -204,7 +202,7 @@ class ContextualVectorStore(VectorStore):
         """Like `from_texts`, with the same keywords, without blocking the event loop."""
         embeddings = check_embeddings(embedding, "got")
         build, options, rollback = _build_options(texts, metadatas, **kwargs)
-        plan = WritePlan(_chunks(texts, metadatas), embeddings, registry, ungrouped)
+        plan = WritePlan(chunks_of(texts, metadatas), embeddings, registry, ungrouped)
         vectors = await plan.aembed()
         try:
             with vectors.active(probes=True):
@@ -215,6 +213,11 @@ class ContextualVectorStore(VectorStore):
         if vectors.left:
             raise _leftover(vectors, rollback, deleted=await rollback.adelete(store))
         return cls(store, embeddings, ungrouped=ungrouped, registry=registry)
+
+    def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
+        """Return a retriever, in whose traces the inner store and the model have their names."""
+        shown = trace_metadata(self.store, self._embeddings) | (kwargs.pop("metadata", None) or {})
+        return super().as_retriever(metadata=shown, **kwargs)
 
     delete = _Forwarded()
     adelete = _Forwarded()
@@ -253,21 +256,6 @@ def _leftover(
     error = vectors.leftover(deleted=deleted)
     error.add_note(rollback.note(deleted=deleted))
     return error
-
-
-def _chunks(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
-    if isinstance(texts, str):
-        raise InputError("got one string. Hint: a list of texts.")
-    texts = list(texts)
-    metadatas = metadatas or [{} for _ in texts]
-    if len(metadatas) != len(texts):
-        raise InputError(
-            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
-        )
-    return [
-        Document(page_content=text, metadata=metadata)
-        for text, metadata in zip(texts, metadatas, strict=True)
-    ]
 
 
 def _build_options(
