@@ -34,6 +34,7 @@ from ctxembed import (
 )
 from ctxembed.backends.identity import ModelIdentity
 from ctxembed.cache import sqlite_cache, sqlite_file
+from ctxembed.cache.document_cache import DocumentCache
 from ctxembed.cache.sqlite_cache import SqliteCache
 from ctxembed.cache.sqlite_file import FILE_NAME, clear, connect, contents, shrink
 from ctxembed.documents import TokenizedChunk
@@ -343,6 +344,36 @@ def test_a_cancelled_task_keeps_what_was_finished(tmp_path):
     with cached(tmp_path, backend) as embedder:
         assert_rows(plain(documents), embedder.embed_documents(documents))
     assert {window.document for window in backend.windows} == {3, 4, 5}
+
+
+def test_a_task_cancelled_while_a_document_is_kept_waits_for_that(tmp_path, monkeypatch):
+    """The cache is closed right after the cancellation, and the document is there all the same."""
+    documents, keep = texts(6), DocumentCache.keep
+
+    async def run():
+        loop, keeping = asyncio.get_running_loop(), asyncio.Event()
+        go_on = threading.Event()
+
+        def slow(cache, entries):
+            loop.call_soon_threadsafe(keeping.set)
+            assert go_on.wait(20)
+            keep(cache, entries)
+
+        monkeypatch.setattr(DocumentCache, "keep", slow)
+        with cached(tmp_path, FakeBackend(limits=Limits(batch_tokens=16))) as embedder:
+            task = asyncio.create_task(embedder.aembed_documents(documents))
+            await keeping.wait()
+            task.cancel()
+            loop.call_soon(go_on.set)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+    monkeypatch.setattr(DocumentCache, "keep", keep)
+    backend = FakeBackend()
+    with cached(tmp_path, backend) as embedder:
+        assert_rows(plain(documents), embedder.embed_documents(documents))
+    assert 0 not in {window.document for window in backend.windows}
 
 
 @settings(max_examples=40)

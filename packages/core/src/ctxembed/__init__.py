@@ -26,9 +26,9 @@ from ctxembed.errors import (
     RateLimitError,
     ResponseError,
 )
-from ctxembed.execution import Usage
 from ctxembed.models import MODELS, ModelSpec, find_model
 from ctxembed.settings import DEFAULT_MODEL, Settings
+from ctxembed.usage import Usage
 from ctxembed.version import VERSION
 from ctxembed.windows import Window
 

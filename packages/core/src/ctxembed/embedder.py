@@ -25,12 +25,13 @@ from ctxembed.cache.sqlite_cache import SqliteCache
 from ctxembed.documents import Document, TokenizedChunk, check_document
 from ctxembed.encoding import Array, empty_row
 from ctxembed.errors import ConfigurationError, EmbedError, InputError, errors_about_queries
-from ctxembed.execution import Runner, Usage, array_of
+from ctxembed.execution import Runner, array_of
 from ctxembed.planning import plan_documents
 from ctxembed.progress import Watch, progress_bar, unwatched
 from ctxembed.recipe import document_recipe, query_recipe
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SettingsKeywords
+from ctxembed.usage import Usage
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
+    Callable,
     Generator,
     Iterable,
     Iterator,
@@ -19,7 +19,7 @@ from collections.abc import (
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event
 from typing import Any, TypeVar
@@ -29,12 +29,18 @@ from ctxembed.backends import STOPPED, Backend
 from ctxembed.backends.identity import ModelIdentity
 from ctxembed.batch_queue import BatchQueue
 from ctxembed.batches import Batch, Limits
+from ctxembed.document_blocks import (
+    BATCHES_PER_BLOCK,
+    Block,
+    aread_block,
+    block_size,
+    read_block,
+)
 from ctxembed.documents import Document
 from ctxembed.encoding import Array
 from ctxembed.errors import OF_ONE_DOCUMENT, EmbedError
 from ctxembed.forks import fork_lock
 from ctxembed.planning import (
-    LARGEST_BATCH,
     Place,
     PlannedBatch,
     count_cached,
@@ -42,36 +48,17 @@ from ctxembed.planning import (
     plan_batches,
     plan_documents,
 )
-from ctxembed.progress import Watch, characters, unwatched
+from ctxembed.progress import Watch, unwatched
 from ctxembed.recipe import Recipe
 from ctxembed.telemetry import EmbeddingCall, embedding_call
+from ctxembed.usage import Usage
 
 T = TypeVar("T")
-Block = list[Document | EmbedError]
 
 _LOG = logging.getLogger("ctxembed")
 
 HELD_BYTES = 64 * 2**20
 """About how much text, tokens and vectors of documents may wait for a slower one before them."""
-
-_BATCHES_PER_BLOCK = 8
-_CHARACTERS_PER_TOKEN = 4
-_CHARACTERS_PER_CHUNK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an embedder has used so far.
-
-    `tokens` counts what the model read: separators, overlaps and second passes included. `cost` is
-    in USD, None where nothing is charged. `cached_documents` counts those that the model did not
-    read, because the cache had them or an equal document was read beside them.
-    """
-
-    tokens: int = 0
-    requests: int = 0
-    cost: float | None = None
-    cached_documents: int = 0
 
 
 class Runner:
@@ -112,7 +99,7 @@ class Runner:
                         and assembly.held < HELD_BYTES
                         and assembly.failed is None
                     ):
-                        block = _block(source, _block_size(limits))
+                        block = read_block(source, block_size(limits))
                         more = bool(block)
                         queue.add(self._plan(block, assembly, recipe, call))
                     elif places := queue.end(ended := done.get()):
@@ -158,13 +145,13 @@ class Runner:
                         and assembly.held < HELD_BYTES
                         and assembly.failed is None
                     ):
-                        block = await _ablock(source, _block_size(limits))
+                        block = await aread_block(source, block_size(limits))
                         more = bool(block)
                         queue.add(
                             await asyncio.to_thread(self._plan, block, assembly, recipe, call)
                         )
                     elif places := queue.end(ended := await done.get()):
-                        await asyncio.to_thread(assembly.put, places, ended.result())
+                        await _finished(assembly.put, places, ended.result())
                     if assembly.failed is not None:
                         queue.cancel_behind(assembly.failed)
                     queue.start(started)
@@ -173,7 +160,7 @@ class Runner:
                         yield outcome
             finally:
                 await _cancelled(tasks)
-                await asyncio.to_thread(_put_rest, assembly, queue.under_way, recipe)
+                await _finished(_put_rest, assembly, queue.under_way, recipe)
 
     @contextmanager
     def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
@@ -246,36 +233,8 @@ class Runner:
         return [*rows]
 
 
-def _block_size(limits: Limits) -> int:
-    """Return how many characters to read at once: about what fills some batches."""
-    batch = min(limits.batch_tokens, LARGEST_BATCH) * _CHARACTERS_PER_TOKEN
-    return _BATCHES_PER_BLOCK * limits.concurrency * batch
-
-
 def _queue(limits: Limits) -> BatchQueue[Any]:
-    return BatchQueue(_BATCHES_PER_BLOCK * limits.concurrency)
-
-
-def _block(documents: Iterator[Document | EmbedError], left: int) -> Block:
-    """Return the next documents, until no characters are `left`; an empty block at the end."""
-    block: Block = []
-    for document in documents:
-        block.append(document)
-        left -= _size(document)
-        if left <= 0:
-            break
-    return block
-
-
-async def _ablock(documents: AsyncIterator[Document | EmbedError], left: int) -> Block:
-    """Like `_block`, for an asynchronous iterator."""
-    block: Block = []
-    async for document in documents:
-        block.append(document)
-        left -= _size(document)
-        if left <= 0:
-            break
-    return block
+    return BatchQueue(BATCHES_PER_BLOCK * limits.concurrency)
 
 
 def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
@@ -305,6 +264,16 @@ def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     return [error.at(document=min(numbers), last_document=last)] * len(numbers)
 
 
+async def _finished(function: Callable[..., None], *given: object) -> None:
+    """Run a function in a thread, and wait for its end also where the call is cancelled."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, *given))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
 async def _cancelled(started: Iterable[asyncio.Task[list[Outcome]]]) -> None:
     left = [*started]
     for task in left:
@@ -319,9 +288,3 @@ def _put_rest(assembly: Assembly, under_way: dict[Any, list[Place]], recipe: Rec
     for future, places in under_way.items():
         if future.done() and not future.cancelled() and future.exception() is None:
             assembly.put(places, future.result())
-
-
-def _size(document: Document | EmbedError) -> int:
-    """Return the length of a document, with what each chunk takes beside its text."""
-    chunks = 0 if isinstance(document, EmbedError) else len(document)
-    return characters(document) + _CHARACTERS_PER_CHUNK * (1 + chunks)
