@@ -711,8 +711,8 @@ def test_four_processes_on_one_folder(tmp_path):
         child.start()
     for child in children:
         child.join(120)
-    assert [child.exitcode for child in children] == [0] * 4
-    assert failures.empty()
+    said = [failures.get() for child in children if child.exitcode]
+    assert said == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -14,6 +14,7 @@ from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
 from ctxembed import ConfigurationError, DocumentTooLongError, Embedder, ModelSpec, Settings
 from ctxembed.backends import open_backend
+from ctxembed.checkpoint import tensor_digest
 from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
 from ctxembed.settings import meant
@@ -348,3 +349,33 @@ def test_long_queries_have_a_policy_of_their_own():
         opened(long_queries="pool").embed_documents([[long]])
     with pytest.raises(ConfigurationError, match="long_queries is one of 'error', 'pool'"):
         Settings(long_queries="cut")
+
+
+def safetensors(**tensors):
+    """Return the bytes of a file with these tensors, each of bytes."""
+    header, start = {"__metadata__": {"format": "pt"}}, 0
+    for name, data in tensors.items():
+        stop = start + len(data)
+        header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [start, stop]}
+        start = stop
+    head = json.dumps(header).encode()
+    return len(head).to_bytes(8, "little") + head + b"".join(tensors.values())
+
+
+def test_the_digest_of_tensors_sees_each_of_them(tmp_path):
+    """A small tensor between two large ones is seen, and a damaged file has no tensors."""
+    path = tmp_path / "model.safetensors"
+    digests = set()
+    for bias in (b"one", b"two"):
+        path.write_bytes(safetensors(a=bytes(500_000), bias=bias, b=bytes(500_000)))
+        digests.add(tensor_digest(tmp_path))
+    assert len(digests) == 2
+    for damaged in (
+        b"",
+        b"12345678",
+        (5).to_bytes(8, "little") + b"[1,2]",
+        path.read_bytes()[:50],
+    ):
+        path.write_bytes(damaged)
+        digests.add(tensor_digest(tmp_path))
+    assert len(digests) == 3

@@ -20,7 +20,8 @@ from ctxembed import (
 )
 from ctxembed.telemetry.embedding_call import embedding_call
 from ctxembed.telemetry.metrics import _histogram
-from ctxembed.telemetry.trace import model_name
+from ctxembed.telemetry.server_request import describe_request, server_request
+from ctxembed.telemetry.trace import model_name, trace_headers
 from ctxembed.testing import FakeBackend
 
 DOCUMENTS = [["zebra crossing", "heron"], ["walrus"], ["okapi in the rain", "heron"]]
@@ -297,3 +298,37 @@ def test_nothing_happens_without_a_provider_or_without_the_package(block):
 
     assert done.stdout.split() == ["16", str(not block), "False"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_servers_span_goes_on_with_the_clients_trace(collected, status):
+    """The headers of a request name the parent; the answer is described when the request ends."""
+    with collected.tracer.start_as_current_span("client") as client:
+        carried = trace_headers()
+        parent = client.get_span_context()
+    known = f"00-{parent.trace_id:032x}-{parent.span_id:016x}-"
+    assert carried["traceparent"].startswith(known)
+    headers = [(name.encode(), value.encode()) for name, value in carried.items()]
+    with server_request("POST", "/v1/embeddings", "http", headers) as request:
+        describe_request("some/where/model", 8, 3, 1)
+        request.tokens, request.status = 11, status
+
+    span = next(each for each in collected.spans if each.kind is SpanKind.SERVER)
+    assert span.name == "POST /v1/embeddings"
+    assert span.context.trace_id == parent.trace_id
+    assert span.parent.span_id == parent.span_id
+    assert span.attributes["gen_ai.usage.input_tokens"] == 11
+    assert span.attributes["ctxembed.documents"] == 3
+    assert span.attributes["http.response.status_code"] == status
+    failed = span.status.status_code is StatusCode.ERROR
+    assert failed == (status == 503)
+
+
+def test_a_servers_span_ends_with_the_error_of_its_request(collected):
+    with pytest.raises(KeyError), server_request("BREW", None, "http", []):
+        raise KeyError("a secret")
+
+    (span,) = collected.spans
+    assert span.name == "HTTP"
+    assert span.attributes["error.type"] == "KeyError"
+    assert "secret" not in span.to_json()
