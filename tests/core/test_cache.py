@@ -715,26 +715,39 @@ def test_four_processes_on_one_folder(tmp_path):
     assert said == []
 
 
+FORK = """
+import faulthandler, os, sys
+import numpy as np
+from ctxembed import Embedder, Settings
+from ctxembed.testing import FakeBackend
+
+faulthandler.dump_traceback_later(60, exit=True)
+documents = [[f"document {n} {word}" for word in range(4)] for n in range(30)]
+expected = Embedder(FakeBackend(), Settings()).embed_documents(documents)
+
+def check(start, stop):
+    rows = embedder.embed_documents(documents[start:stop])
+    assert all(np.array_equal(*pair) for pair in zip(expected[start:stop], rows, strict=True))
+
+with Embedder(FakeBackend(), Settings(cache=sys.argv[1])) as embedder:
+    check(0, 10)
+    child = os.fork()
+    if child == 0:
+        check(0, 20)
+        assert embedder.usage.cached_documents == 10
+        embedder.close()
+        os._exit(0)
+    check(10, 30)
+    assert os.waitpid(child, 0)[1] == 0
+    check(0, 30)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_has_a_connection_of_its_own(tmp_path):
     """Parent and child write to one cache after a fork that came in the middle of its use."""
-    documents = texts(30)
-    with cached(tmp_path) as embedder:
-        embedder.embed_documents(documents[:10])
-        child = os.fork()
-        if child == 0:
-            try:
-                rows = embedder.embed_documents(documents[:20])
-                assert_rows(plain(documents[:20]), rows)
-                assert embedder.usage.cached_documents == 10
-                embedder.close()
-                os._exit(0)
-            except BaseException:  # noqa: BLE001 - the parent hears of it
-                os._exit(1)
-        assert_rows(plain(documents[10:]), embedder.embed_documents(documents[10:]))
-        assert os.waitpid(child, 0)[1] == 0
-        assert_rows(plain(documents), embedder.embed_documents(documents))
+    done = run_python(FORK, tmp_path)
+    assert done.returncode == 0, done.stderr
     with closing(connect(tmp_path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert contents(connection).documents == 30
