@@ -700,6 +700,7 @@ def child_embeds(folder, start, failures):
         raise
 
 
+@pytest.mark.slow
 def test_four_processes_on_one_folder(tmp_path):
     context = multiprocessing.get_context("spawn")
     failures = context.Queue()
@@ -743,6 +744,7 @@ with Embedder(FakeBackend(), Settings(cache=sys.argv[1])) as embedder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_has_a_connection_of_its_own(tmp_path):
     """Parent and child write to one cache after a fork that came in the middle of its use."""
@@ -766,6 +768,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_in_a_write_twenty_times(tmp_path):
     """What a killed process had finished is there, whole, and the next one goes on."""
     chance = random.Random(7)
