@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import multiprocessing
 import os
 import random
 import resource
@@ -689,31 +688,37 @@ def test_prune_and_clear(tmp_path, monkeypatch):
         clear(tmp_path)
 
 
-def child_embeds(folder, start, failures):
-    try:
-        for turn in range(6):
-            documents = texts(40)[start + turn :]
-            with cached(folder) as embedder:
-                assert_rows(plain(documents), embedder.embed_documents(documents))
-    except BaseException as error:
-        failures.put(repr(error))
-        raise
+EMBED_MORE_AND_MORE = """
+import sys
+import numpy as np
+from ctxembed import Embedder, Settings
+from ctxembed.testing import FakeBackend
+
+documents = [[f"document {n} {word}" for word in range(4)] for n in range(40)]
+expected = Embedder(FakeBackend(), Settings()).embed_documents(documents)
+for turn in range(6):
+    start = int(sys.argv[2]) + turn
+    with Embedder(FakeBackend(), Settings(cache=sys.argv[1])) as embedder:
+        found = embedder.embed_documents(documents[start:])
+    assert all(np.array_equal(*pair) for pair in zip(expected[start:], found, strict=True))
+"""
 
 
-@pytest.mark.slow
 def test_four_processes_on_one_folder(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    failures = context.Queue()
+    """They make the folder together, read and write, and each gets the rows of no cache."""
     children = [
-        context.Process(target=child_embeds, args=(tmp_path, start, failures))
+        subprocess.Popen(
+            [sys.executable, "-c", EMBED_MORE_AND_MORE, str(tmp_path), str(start)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for start in range(4)
     ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-    said = [failures.get() for child in children if child.exitcode]
-    assert said == []
+    said = [child.communicate(timeout=120)[1] for child in children]
+    assert said == [""] * 4
+    assert [child.returncode for child in children] == [0] * 4
+    with closing(connect(tmp_path)) as connection:
+        assert contents(connection).documents == 40
 
 
 FORK = """
@@ -744,7 +749,6 @@ with Embedder(FakeBackend(), Settings(cache=sys.argv[1])) as embedder:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_has_a_connection_of_its_own(tmp_path):
     """Parent and child write to one cache after a fork that came in the middle of its use."""
@@ -768,7 +772,6 @@ while True:
 """
 
 
-@pytest.mark.slow
 def test_killed_in_a_write_twenty_times(tmp_path):
     """What a killed process had finished is there, whole, and the next one goes on."""
     chance = random.Random(7)
