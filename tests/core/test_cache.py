@@ -704,21 +704,58 @@ for turn in range(6):
 """
 
 
-def test_four_processes_on_one_folder(tmp_path):
-    """They make the folder together, read and write, and each gets the rows of no cache."""
+def run_four(code, folder):
+    """Run a program four times at once, numbered from 0; none may fail or say anything."""
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", EMBED_MORE_AND_MORE, str(tmp_path), str(start)],
+            [sys.executable, "-c", code, str(folder), str(number)],
             stderr=subprocess.PIPE,
             text=True,
         )
-        for start in range(4)
+        for number in range(4)
     ]
     said = [child.communicate(timeout=120)[1] for child in children]
     assert said == [""] * 4
     assert [child.returncode for child in children] == [0] * 4
+
+
+def test_four_processes_on_one_folder(tmp_path):
+    """They make the folder together, read and write, and each gets the rows of no cache."""
+    run_four(EMBED_MORE_AND_MORE, tmp_path)
     with closing(connect(tmp_path)) as connection:
         assert contents(connection).documents == 40
+
+
+EMBED_BEYOND_THE_LIMIT = """
+import sys
+import numpy as np
+from ctxembed import Embedder, ModelSpec, Settings
+from ctxembed.testing import FakeBackend
+
+spec = ModelSpec(name="wide", dimensions=2048, max_tokens=100, window_tokens=100, quantizer="tanh")
+documents = [[f"document {n} {word}" for word in range(4)] for n in range(400)]
+expected = Embedder(FakeBackend(spec), Settings()).embed_documents(documents)
+cached = 0
+for turn in range(3):
+    with Embedder(FakeBackend(spec), Settings(cache=sys.argv[1], cache_bytes=2**20)) as embedder:
+        for start in range(0, 400, 40):
+            first = (start + 100 * int(sys.argv[2])) % 400
+            for part in (slice(first, first + 40), slice(first, first + 20)):
+                found = embedder.embed_documents(documents[part])
+                pairs = zip(expected[part], found, strict=True)
+                assert all(np.array_equal(*pair) for pair in pairs)
+        cached += embedder.usage.cached_documents
+assert cached, "nothing was ever found again"
+"""
+
+
+def test_eviction_while_four_processes_read_and_write(tmp_path):
+    """Each writes three times what fits, over the same documents; no row is ever wrong."""
+    run_four(EMBED_BEYOND_THE_LIMIT, tmp_path)
+    assert (tmp_path / FILE_NAME).stat().st_size <= 2**20
+    with closing(connect(tmp_path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert 0 < contents(connection).documents < 400
 
 
 FORK = """

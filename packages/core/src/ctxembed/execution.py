@@ -93,12 +93,7 @@ class Runner:
 
             try:
                 while more or queue:
-                    if (
-                        more
-                        and queue.has_room
-                        and assembly.held < HELD_BYTES
-                        and assembly.failed is None
-                    ):
+                    if more and _wants_more(queue, assembly):
                         block = read_block(source, block_size(limits))
                         more = bool(block)
                         queue.add(self._plan(block, assembly, recipe, call))
@@ -139,12 +134,7 @@ class Runner:
 
             try:
                 while more or queue:
-                    if (
-                        more
-                        and queue.has_room
-                        and assembly.held < HELD_BYTES
-                        and assembly.failed is None
-                    ):
+                    if more and _wants_more(queue, assembly):
                         block = await aread_block(source, block_size(limits))
                         more = bool(block)
                         queue.add(
@@ -231,6 +221,11 @@ class Runner:
                 used, tokens=used.tokens + batch.tokens, requests=used.requests + 1
             )
         return [*rows]
+
+
+def _wants_more(queue: BatchQueue[Any], assembly: Assembly) -> bool:
+    """Tell whether more documents should be read now."""
+    return queue.has_room and assembly.held < HELD_BYTES and assembly.failed is None
 
 
 def _queue(limits: Limits) -> BatchQueue[Any]:

@@ -30,7 +30,7 @@ class PlannedDocument:
 
     `number` is its position in the call and `chunks` how many chunks it has; `read` has the numbers
     of those that the model reads, in order: the others have no text. `tokens` counts every chunk
-    once, and the separators between them. With a cache a document may have no windows although it
+    once, and the separators between them. With a cache, a document may have no windows although it
     has text: `cached` holds its rows, or it is the `twin` of the document with that number, which
     has the same text and is being read. `key` is what it is kept under, once it has been read, and
     `present` tells which of its chunks that are not blank have tokens.

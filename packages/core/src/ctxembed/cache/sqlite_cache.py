@@ -121,13 +121,13 @@ def _before_fork() -> None:
     """Close all connections: SQLite's locks belong to one process, and a child has none of them."""
     for cache in [*_CACHES]:
         cache._lock.acquire()  # noqa: SLF001 - free again behind the fork, in both processes
-        cache._disconnect()  # noqa: SLF001
+        cache._disconnect()  # noqa: SLF001 - same module
         _HELD.append(cache)
 
 
 def _after_fork_in_parent() -> None:
     while _HELD:
-        _HELD.pop()._lock.release()  # noqa: SLF001
+        _HELD.pop()._lock.release()  # noqa: SLF001 - same module
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

@@ -89,7 +89,7 @@ def _read(path: Path, noun: str, parse: Callable[[dict[str, object]], T]) -> tup
     """Return what `parse` makes of each line; no two have the same id."""
     found: list[T] = []
     seen: dict[str, int] = {}
-    for number, _, content in numbered_lines(_content(path).splitlines(keepends=True)):
+    for number, content in numbered_lines(_content(path).splitlines(keepends=True)):
         try:
             found.append(parse(parse_object(content)))
             check_new(found[-1].id, number, seen, noun)

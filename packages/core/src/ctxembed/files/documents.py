@@ -37,13 +37,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The document of one line; `end` counts the bytes of the input up to the end of the line.
-
-    It has no chunks where its "text" has no text.
-    """
+    """The document of one line; it has no chunks where its "text" has no text."""
 
     line: int
-    end: int
     id: str
     chunks: Chunks
 
@@ -65,14 +61,14 @@ def read_documents(lines: Iterable[bytes], split: Split) -> Iterator[Document | 
     ids are held in memory, about 200 bytes each.
     """
     seen: dict[str, int] = {}
-    for number, end, content in numbered_lines(lines):
+    for number, content in numbered_lines(lines):
         try:
             key, chunks = parse_line(content, split)
             check_new(key, number, seen, "document")
         except InputError as error:
             yield failure(number, error)
         else:
-            yield Document(number, end, key, chunks)
+            yield Document(number, key, chunks)
 
 
 def parse_line(line: bytes, split: Split) -> tuple[str, Chunks]:

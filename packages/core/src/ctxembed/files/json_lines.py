@@ -14,18 +14,16 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 
 
-def numbered_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Yield number, end and content of each line that is not blank.
+def numbered_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of each line that is not blank.
 
-    Numbers count from 1, blank lines included. The end counts the bytes of the input up to the end
-    of the line. A byte order mark is left out at the start of the first line.
+    Numbers count from 1, blank lines included. A byte order mark is left out at the start of the
+    first line.
     """
-    end = 0
     for number, line in enumerate(lines, 1):
-        end += len(line)
         content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if content.strip():
-            yield number, end, content
+            yield number, content
 
 
 def parse_object(line: bytes, expected: str = "an object") -> dict[str, object]:

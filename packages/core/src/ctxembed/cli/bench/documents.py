@@ -57,7 +57,7 @@ def documents(data: Path | None, split: Split) -> Iterator[Document]:
         # the short ones first: on a slow machine one of the long ones takes minutes
         shipped = sorted(load_data().documents, key=lambda each: len(each.text))
         for number, each in enumerate(shipped, 1):
-            yield Document(number, 0, each.id, split(each.text))
+            yield Document(number, each.id, split(each.text))
         return
     with data.open("rb") as file:
         for document in read_documents(file, split):

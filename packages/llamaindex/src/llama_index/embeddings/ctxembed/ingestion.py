@@ -122,14 +122,7 @@ async def _aremembered(pipeline: IngestionPipeline, documents: Sequence[Document
 
 def _take_back(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> None:
     """Delete the rows of a run that failed, and let the docstore forget its documents."""
-    docstore, store = storing.docstore, storing.vector_store
-    deleted = True
-    if store is not None:
-        try:
-            store.delete_nodes([node.node_id for node in nodes])
-        except Exception:  # noqa: BLE001 - whatever a store raises
-            deleted = False
-            storing.note_rows(error)
+    docstore, deleted = storing.docstore, _delete_rows(storing, nodes, error)
     if docstore is None:
         return
     try:
@@ -143,21 +136,36 @@ def _take_back(storing: Storing, nodes: Sequence[BaseNode], error: BaseException
 
 
 async def _atake_back(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> None:
-    docstore, store = storing.docstore, storing.vector_store
-    deleted = True
-    if store is not None:
-        try:
-            await store.adelete_nodes([node.node_id for node in nodes])
-        except Exception:  # noqa: BLE001 - whatever a store raises
-            deleted = False
-            storing.note_rows(error)
+    docstore, deleted = storing.docstore, await _adelete_rows(storing, nodes, error)
     if docstore is None:
         return
+    hashes = storing.hashes_to_put_back(rows_deleted=deleted)
     try:
-        for key, former in storing.hashes_to_put_back(rows_deleted=deleted).items():
+        for key, former in hashes.items():
             if former is None:
                 await docstore.adelete_document(key, raise_error=False)
             else:
                 await docstore.aset_document_hash(key, former)
     except Exception:  # noqa: BLE001 - whatever a store raises
         storing.note_hashes(error)
+
+
+def _delete_rows(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> bool:
+    """Tell whether no row of a run is left; where one may be, a note on its error says so."""
+    try:
+        if storing.vector_store is not None:
+            storing.vector_store.delete_nodes([node.node_id for node in nodes])
+    except Exception:  # noqa: BLE001 - whatever a store raises
+        storing.note_rows(error)
+        return False
+    return True
+
+
+async def _adelete_rows(storing: Storing, nodes: Sequence[BaseNode], error: BaseException) -> bool:
+    try:
+        if storing.vector_store is not None:
+            await storing.vector_store.adelete_nodes([node.node_id for node in nodes])
+    except Exception:  # noqa: BLE001 - whatever a store raises
+        storing.note_rows(error)
+        return False
+    return True
