@@ -379,3 +379,14 @@ def test_the_digest_of_tensors_sees_each_of_them(tmp_path):
         path.write_bytes(damaged)
         digests.add(tensor_digest(tmp_path))
     assert len(digests) == 3
+
+
+@pytest.mark.parametrize("opened", [Embedder, Embedder.open])
+def test_the_likeliest_first_mistake_is_answered_with_what_was_meant(opened):
+    with pytest.raises(ConfigurationError, match=r"Embedder\.open\(model='minilm'\)"):
+        opened("minilm")
+
+
+def test_an_unknown_setting_is_answered_with_the_one_that_was_meant():
+    with pytest.raises(ConfigurationError, match="Did you mean 'neighbour_weight'?"):
+        Settings.from_dict({"neighbor_weight": 0.1})

@@ -58,6 +58,9 @@ class Embedder:
         backend counts by its spec's name in place of `settings.model`. `cache` takes the place of
         the folder that the settings name. The embedder closes both.
         """
+        if isinstance(backend, str):
+            hint = f"Embedder.open(model={backend!r})"
+            raise ConfigurationError(f"a backend is expected, got a string. Hint: {hint}.")
         self.settings = settings or Settings()
         self._backend = backend
         self._cache = cache
@@ -93,9 +96,8 @@ class Embedder:
             ModelLoadError: weights or tokenizer are absent or unusable.
         """
         if isinstance(settings, str):
-            raise ConfigurationError(
-                f"settings are a Settings object, got a string. Hint: open(model={settings!r})."
-            )
+            hint = f"Embedder.open(model={settings!r})"
+            raise ConfigurationError(f"Settings are expected, got a string. Hint: {hint}.")
         if settings is None:
             settings = Settings.from_dict(overrides)
         elif overrides:
