@@ -388,5 +388,5 @@ def test_the_likeliest_first_mistake_is_answered_with_what_was_meant(opened):
 
 
 def test_an_unknown_setting_is_answered_with_the_one_that_was_meant():
-    with pytest.raises(ConfigurationError, match="Did you mean 'neighbour_weight'?"):
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'neighbour_weight'\?"):
         Settings.from_dict({"neighbor_weight": 0.1})
