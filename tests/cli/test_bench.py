@@ -22,7 +22,6 @@ def many(count, chunks=4, words=10):
     return [
         Document(
             number,
-            0,
             f"d{number}",
             [f"{number} {part} " + "w " * (words - 2) for part in range(chunks)],
         )
