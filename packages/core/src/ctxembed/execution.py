@@ -17,7 +17,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
@@ -50,6 +50,7 @@ from ctxembed.planning import (
 )
 from ctxembed.progress import Watch, unwatched
 from ctxembed.recipe import Recipe
+from ctxembed.tasks import SECONDS_FOR_THE_REST, Gate, cancelled, finished
 from ctxembed.telemetry import EmbeddingCall, embedding_call
 from ctxembed.usage import Usage
 
@@ -79,7 +80,7 @@ class Runner:
     ) -> Generator[Outcome]:
         """Yield one array or error per document, in order; with "raise" the first error ends it."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), iter(documents)
-        queue: BatchQueue[Future[list[Outcome]]] = _queue(limits)
+        queue: BatchQueue[Future[list[Outcome]]] = _queue(limits, Future.cancel)
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
         stopped, more = Event(), True
         pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
@@ -104,6 +105,11 @@ class Runner:
                     queue.start(started)
                     watch(assembly.progress)
                     yield from assembly.ready()
+            except EmbedError:
+                if recipe.cache is not None:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    wait(queue.under_way, SECONDS_FOR_THE_REST)
+                raise
             finally:
                 stopped.set()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -118,14 +124,14 @@ class Runner:
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), aiter(documents)
-        queue: BatchQueue[asyncio.Future[list[Outcome]]] = _queue(limits)
-        done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
-        gate, more = asyncio.Semaphore(limits.concurrency), True
+        gate, more = Gate(limits.concurrency), True
+        queue: BatchQueue[asyncio.Task[list[Outcome]]] = _queue(limits, gate.cancel)
+        done: asyncio.Queue[asyncio.Task[list[Outcome]]] = asyncio.Queue()
         tasks: set[asyncio.Task[list[Outcome]]] = set()
 
         with self._call(recipe, assembly) as call:
 
-            def started(batch: Batch) -> asyncio.Future[list[Outcome]]:
+            def started(batch: Batch) -> asyncio.Task[list[Outcome]]:
                 task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -141,16 +147,20 @@ class Runner:
                             await asyncio.to_thread(self._plan, block, assembly, recipe, call)
                         )
                     elif places := queue.end(ended := await done.get()):
-                        await _finished(assembly.put, places, ended.result())
+                        await finished(assembly.put, places, ended.result())
                     if assembly.failed is not None:
                         queue.cancel_behind(assembly.failed)
                     queue.start(started)
                     watch(assembly.progress)
                     for outcome in assembly.ready():
                         yield outcome
+            except EmbedError:
+                if recipe.cache is not None:
+                    await gate.close(queue.under_way)
+                raise
             finally:
-                await _cancelled(tasks)
-                await _finished(_put_rest, assembly, queue.under_way, recipe)
+                await cancelled(tasks)
+                await finished(_put_rest, assembly, queue.under_way, recipe)
 
     @contextmanager
     def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
@@ -200,10 +210,10 @@ class Runner:
         return [row for part in parts for row in self._embed(part, recipe, call)]
 
     async def _aembed(
-        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore, call: EmbeddingCall
+        self, batch: Batch, recipe: Recipe, gate: Gate, call: EmbeddingCall
     ) -> list[Outcome]:
         try:
-            async with gate:
+            async with gate.entered():
                 with call.batch(len(batch.windows), batch.tokens):
                     rows = await self._backend.aembed(batch)
                     return self._counted(batch, rows, recipe)
@@ -228,8 +238,8 @@ def _wants_more(queue: BatchQueue[Any], assembly: Assembly) -> bool:
     return queue.has_room and assembly.held < HELD_BYTES and assembly.failed is None
 
 
-def _queue(limits: Limits) -> BatchQueue[Any]:
-    return BatchQueue(BATCHES_PER_BLOCK * limits.concurrency)
+def _queue(limits: Limits, cancel: Callable[[Any], bool]) -> BatchQueue[Any]:
+    return BatchQueue(BATCHES_PER_BLOCK * limits.concurrency, cancel)
 
 
 def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
@@ -257,23 +267,6 @@ def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     numbers = [window.document for window in batch.windows]
     last = max(numbers) if max(numbers) > min(numbers) else None
     return [error.at(document=min(numbers), last_document=last)] * len(numbers)
-
-
-async def _finished(function: Callable[..., None], *given: object) -> None:
-    """Run a function in a thread, and wait for its end also where the call is cancelled."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *given))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
-async def _cancelled(started: Iterable[asyncio.Task[list[Outcome]]]) -> None:
-    left = [*started]
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
 
 
 def _put_rest(assembly: Assembly, under_way: dict[Any, list[Place]], recipe: Recipe) -> None:
