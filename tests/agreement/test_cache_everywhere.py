@@ -307,12 +307,21 @@ def test_a_quota_that_runs_out_is_paid_for_once(api, tmp_path, run, per_request)
     assert len({json.dumps(document) for document in sent}) == 8
 
 
-@pytest.mark.parametrize("sync", [True, False])
-def test_what_is_under_way_when_another_is_refused_is_kept(api, tmp_path, monkeypatch, sync):
-    """Of four requests at once the third is refused; the fourth is answered after that."""
-    from ctxembed import Embedder, execution
+def embed_sync(embedder, documents):
+    return embedder.embed_documents(documents)
 
-    failed, documents = Event(), [*corpus(20).values()]
+
+def embed_async(embedder, documents):
+    return asyncio.run(embedder.aembed_documents(documents))
+
+
+@pytest.fixture
+def call_has_failed(monkeypatch):
+    """Give an event that comes when a call that has failed begins to wait for the rest."""
+    from ctxembed import execution
+
+    failed = Event()
+    real_wait, real_close = execution.wait, execution.Gate.close
 
     def wait(*given):
         failed.set()
@@ -322,30 +331,33 @@ def test_what_is_under_way_when_another_is_refused_is_kept(api, tmp_path, monkey
         failed.set()
         await real_close(*given)
 
-    real_wait, real_close = execution.wait, execution.Gate.close
     monkeypatch.setattr(execution, "wait", wait)
     monkeypatch.setattr(execution.Gate, "close", close)
+    return failed
 
-    def third_is_refused(handler, body):
+
+@pytest.mark.parametrize("embed", [embed_sync, embed_async])
+def test_what_is_under_way_when_another_is_refused_is_kept(api, tmp_path, call_has_failed, embed):
+    """Of four requests at once the third is refused; the fourth is answered after that."""
+    from ctxembed import Embedder
+
+    documents = [*corpus(20).values()]
+
+    def refuse_third(handler, body):
         api.wait_for_requests(4)
         number = documents.index(body["input"][0])
         if number == 2:
             return handler.answer(429, '{"error": {"message": "quota"}}')
         if number == 3:
-            assert failed.wait(30)
+            assert call_has_failed.wait(30)
         return None
 
     given = {"model": "pplx-embed-context-v1-0.6b", "backend": "api", "max_retries": 0}
-    tokens = max(run_tokens(documents))
-    with Embedder.open(
-        **given, cache=str(tmp_path / "cache"), concurrency=4, batch_tokens=tokens
-    ) as embedder:
-        api.always = third_is_refused
+    given |= {"concurrency": 4, "batch_tokens": max(run_tokens(documents))}
+    with Embedder.open(**given, cache=str(tmp_path / "cache")) as embedder:
+        api.always = refuse_third
         with pytest.raises(ApiError, match="quota"):
-            if sync:
-                embedder.embed_documents(documents)
-            else:
-                asyncio.run(embedder.aembed_documents(documents))
+            embed(embedder, documents)
         api.always, before = None, len(api.requests)
         embedder.embed_documents(documents)
 

@@ -2,8 +2,7 @@
 
 Results come in the order of the documents, whatever the order in which their batches end. A slow
 batch holds up no other: documents behind it are read, embedded and kept until about `HELD_BYTES` of
-them wait. What is planned is in `planning`, which batch is next in `batch_queue`, how rows become
-documents in `assembly`.
+them wait. `planning` has what is planned, `batch_queue` which batch is next, `assembly` the rest.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Callable,
     Generator,
     Iterable,
@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event
@@ -82,38 +82,30 @@ class Runner:
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), iter(documents)
         queue: BatchQueue[Future[list[Outcome]]] = _queue(limits, Future.cancel)
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
-        stopped, more = Event(), True
-        pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
+        more = True
 
-        with self._call(recipe, assembly) as call:
+        with (
+            self._call(recipe, assembly) as call,
+            _threads(limits.concurrency, queue, assembly, recipe) as pool,
+        ):
 
             def started(batch: Batch) -> Future[list[Outcome]]:
                 future = pool.submit(self._embed, batch, recipe, call)
                 future.add_done_callback(done.put)
                 return future
 
-            try:
-                while more or queue:
-                    if more and _wants_more(queue, assembly):
-                        block = read_block(source, block_size(limits))
-                        more = bool(block)
-                        queue.add(self._plan(block, assembly, recipe, call))
-                    elif places := queue.end(ended := done.get()):
-                        assembly.put(places, ended.result())
-                    if assembly.failed is not None:
-                        queue.cancel_behind(assembly.failed)
-                    queue.start(started)
-                    watch(assembly.progress)
-                    yield from assembly.ready()
-            except EmbedError:
-                if recipe.cache is not None:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    wait(queue.under_way, SECONDS_FOR_THE_REST)
-                raise
-            finally:
-                stopped.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                _put_rest(assembly, queue.under_way, recipe)
+            while more or queue:
+                if more and _wants_more(queue, assembly):
+                    block = read_block(source, block_size(limits))
+                    more = bool(block)
+                    queue.add(self._plan(block, assembly, recipe, call))
+                elif places := queue.end(ended := done.get()):
+                    assembly.put(places, ended.result())
+                if assembly.failed is not None:
+                    queue.cancel_behind(assembly.failed)
+                queue.start(started)
+                watch(assembly.progress)
+                yield from assembly.ready()
 
     async def astream(
         self,
@@ -127,18 +119,17 @@ class Runner:
         gate, more = Gate(limits.concurrency), True
         queue: BatchQueue[asyncio.Task[list[Outcome]]] = _queue(limits, gate.cancel)
         done: asyncio.Queue[asyncio.Task[list[Outcome]]] = asyncio.Queue()
-        tasks: set[asyncio.Task[list[Outcome]]] = set()
 
         with self._call(recipe, assembly) as call:
+            async with _tasks(gate, queue, assembly, recipe) as tasks:
 
-            def started(batch: Batch) -> asyncio.Task[list[Outcome]]:
-                task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                task.add_done_callback(done.put_nowait)
-                return task
+                def started(batch: Batch) -> asyncio.Task[list[Outcome]]:
+                    task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(done.put_nowait)
+                    return task
 
-            try:
                 while more or queue:
                     if more and _wants_more(queue, assembly):
                         block = await aread_block(source, block_size(limits))
@@ -154,13 +145,6 @@ class Runner:
                     watch(assembly.progress)
                     for outcome in assembly.ready():
                         yield outcome
-            except EmbedError:
-                if recipe.cache is not None:
-                    await gate.close(queue.under_way)
-                raise
-            finally:
-                await cancelled(tasks)
-                await finished(_put_rest, assembly, queue.under_way, recipe)
 
     @contextmanager
     def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
@@ -231,6 +215,43 @@ class Runner:
                 used, tokens=used.tokens + batch.tokens, requests=used.requests + 1
             )
         return [*rows]
+
+
+@contextmanager
+def _threads(
+    concurrency: int, queue: BatchQueue[Future[Any]], assembly: Assembly, recipe: Recipe
+) -> Iterator[ThreadPoolExecutor]:
+    """Give threads for the batches of a call, and keep what is under way when it fails."""
+    stopped = Event()
+    pool = ThreadPoolExecutor(concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
+    try:
+        yield pool
+    except EmbedError:
+        if recipe.cache is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(queue.under_way, SECONDS_FOR_THE_REST)
+        raise
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        _put_rest(assembly, queue.under_way, recipe)
+
+
+@asynccontextmanager
+async def _tasks(
+    gate: Gate, queue: BatchQueue[asyncio.Task[Any]], assembly: Assembly, recipe: Recipe
+) -> AsyncIterator[set[asyncio.Task[Any]]]:
+    """Give a set for the tasks of a call, and keep what is under way when it fails."""
+    tasks: set[asyncio.Task[Any]] = set()
+    try:
+        yield tasks
+    except EmbedError:
+        if recipe.cache is not None:
+            await gate.close(queue.under_way)
+        raise
+    finally:
+        await cancelled(tasks)
+        await finished(_put_rest, assembly, queue.under_way, recipe)
 
 
 def _wants_more(queue: BatchQueue[Any], assembly: Assembly) -> bool:
