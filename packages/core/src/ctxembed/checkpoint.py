@@ -7,7 +7,7 @@ import json
 import struct
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 PPLX_TYPE = "bidirectional_pplx_qwen3"
 """`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
@@ -22,6 +22,10 @@ _SMALL = (
     "model.safetensors.index.json",
     "modules.json",
     "1_Pooling/config.json",
+)
+_TRANSFORMER_FILES = tuple(
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 _NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
 _SAMPLES = 64
@@ -45,6 +49,27 @@ def model_type(directory: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def transformer_file(directory: Path) -> tuple[str, dict[str, Any]]:
+    """Return name and content of the file that says how sentence-transformers reads texts.
+
+    It reads the first that says anything, and none without `modules.json`.
+    """
+    if (directory / "modules.json").is_file():
+        for name in _TRANSFORMER_FILES:
+            try:
+                values = json.loads((directory / name).read_bytes())
+            except (OSError, ValueError):
+                continue
+            if values and isinstance(values, dict):
+                return name, values
+    return _TRANSFORMER_FILES[0], {}
+
+
+def lowercases(directory: Path) -> bool:
+    """Tell whether sentence-transformers puts texts into lower case before the tokenizer does."""
+    return bool(transformer_file(directory)[1].get("do_lower_case"))
+
+
 def checkpoint_digest(directory: Path) -> str:
     """Return a hash of configuration, tokenizer, and name, size, header and samples of weights.
 
@@ -56,6 +81,8 @@ def checkpoint_digest(directory: Path) -> str:
         path = directory / name
         if path.is_file():
             digest.update(name.encode() + path.read_bytes())
+    if lowercases(directory):  # hashed only where it is followed: others were hashed without it
+        digest.update(b"do_lower_case")
     onnx = weight_files(directory, "onnx")
     external = _external_data(directory) if onnx else []
     for path in sorted({*weight_files(directory, "safetensors"), *onnx, *external}):

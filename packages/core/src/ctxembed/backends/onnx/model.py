@@ -11,7 +11,8 @@ from ctxembed.backends.model_queue import ModelQueue
 from ctxembed.backends.onnx.session import TokenSession
 from ctxembed.backends.onnx.weights import VOCABULARY, check_embedded, find_graph
 from ctxembed.backends.padding_check import probe_windows
-from ctxembed.backends.tokenizer import ChunkTokenizer, bert_tokenizer, from_tokenizer
+from ctxembed.backends.tokenizer import ChunkTokenizer, from_tokenizer
+from ctxembed.backends.tokenizer_files import bert_tokenizer
 
 
 @dataclass(frozen=True, eq=False)

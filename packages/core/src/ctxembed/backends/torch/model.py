@@ -19,7 +19,6 @@ from ctxembed.backends.torch.qwen3_config import read_qwen3_config
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.batches import UNLIMITED
 from ctxembed.checkpoint import weight_files
-from ctxembed.errors import ModelLoadError
 
 
 class TokenModel(Protocol):
@@ -86,15 +85,11 @@ def _load(
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.transformers_encoder import load_encoder
 
+        find_weights(directory).check_sizes(config)
         return tokenizer, load_encoder(directory, tokenizer, max_tokens, dtype, device, kind)
-    qwen3 = read_qwen3_config(config)
-    known = tokenizer.tokenizer.get_vocab_size()
-    if known > qwen3.vocab_size:
-        raise ModelLoadError(
-            f"{directory}: the tokenizer knows {known} tokens and the model {qwen3.vocab_size}. "
-            "Hint: fetch both from one place."
-        )
-    return tokenizer, load_qwen3(find_weights(directory), qwen3, dtype, device, kind)
+    weights = find_weights(directory)
+    weights.check_sizes(config)
+    return tokenizer, load_qwen3(weights, read_qwen3_config(config), dtype, device, kind)
 
 
 def weights_key(

@@ -18,13 +18,13 @@ from transformers import AutoModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 from transformers.utils import logging
 
 from ctxembed.backends.padding_check import ignores_padding, probe_windows
 from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
-from ctxembed.backends.torch.weights import find_weights
 from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
@@ -101,7 +101,6 @@ def load_encoder(
     Raises:
         ModelLoadError: transformers has no class for it, the weights don't fit, or it can't run.
     """
-    find_weights(directory)
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(
@@ -185,11 +184,31 @@ def check_reads_both_ways(config: Mapping[str, Any], *, pooling_told: bool) -> N
         raise ModelLoadError(
             f"models of type {kind!r} are encoder and decoder in one; take an encoder alone."
         )
-    decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if decoder and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not pooling_told:
+    decoder = (
+        kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
+    _check_class(config, str(kind), decoder=decoder)
+    if decoder and not pooling_told:
         raise ConfigurationError(
             f"models of type {kind!r} read left to right, and nothing says that this one pools by "
             'mean. Hint: take an encoder, or insist with pooling="mean".'
+        )
+
+
+def _check_class(config: Mapping[str, Any], kind: str, *, decoder: bool) -> None:
+    """Refuse a checkpoint that names a class of its own where a stock one would run in silence.
+
+    Of decoders there are classes of the stock one's name that read both ways.
+    """
+    auto = config.get("auto_map")
+    own = str(auto.get("AutoModel") or "") if isinstance(auto, dict) else ""
+    stock = MODEL_MAPPING_NAMES.get(kind)
+    names = (stock,) if isinstance(stock, str) else stock or ()
+    if own and names and (decoder or own.rpartition(".")[2] not in names):
+        raise ConfigurationError(
+            f"config.json names a class of the checkpoint's own under auto_map ({own}), which is "
+            f"never run, and the stock {names[0]} may give other vectors. Hint: export it to ONNX, "
+            "or take auto_map out if the stock class is what it was trained with."
         )
 
 

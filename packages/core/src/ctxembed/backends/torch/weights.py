@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,10 +18,15 @@ from torch import Tensor
 from ctxembed.checkpoint import weight_files
 from ctxembed.errors import ModelLoadError
 
+_SIZES = ("size", "num", "layer", "position", "dim", "n_", "max_", "_length", "head", "d_")
+"""What is in the name of a key that decides how much memory a model takes."""
+
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 _FETCH = "Hint: fetch the checkpoint again."
 _NAMED = 4
+_FEW_LAYERS = 1024
+_LARGEST = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,23 @@ class Weights:
         actual = {name: self._shape(name) for name in shapes}
         wrong = [f"{k} {actual[k]}, not {shapes[k]}" for k in shapes if actual[k] != shapes[k]]
         _refuse(self.directory, "has tensors of another shape:", wrong)
+
+    def check_sizes(self, config: Mapping[str, Any]) -> None:
+        """Refuse a configuration that asks for far more than the files hold, before it is obeyed.
+
+        Raises:
+            ModelLoadError: names the key.
+        """
+        most_layers = max(_FEW_LAYERS, len(self.files))
+        nested = [value for value in config.values() if isinstance(value, dict)]
+        for key, value in [pair for each in (config, *nested) for pair in each.items()]:
+            most = most_layers if "layer" in key or key == "num_labels" else _LARGEST
+            sized = any(word in key for word in _SIZES)
+            if sized and isinstance(value, int | float) and abs(value) > most:
+                raise ModelLoadError(
+                    f"{self.directory}: config.json says {value} under {key}, and its weights are "
+                    f"{len(self.files)} tensors. {_FETCH}"
+                )
 
     def take(self, name: str, dtype: torch.dtype | None, device: torch.device) -> Tensor:
         """Return one tensor on a device, in the type wanted; None leaves the type as it is."""
@@ -91,12 +114,22 @@ def _paths(directory: Path) -> list[Path]:
     index = directory / _INDEX
     if index.is_file():
         try:
-            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            paths = sorted({directory / name for name in named})
+            named = {*json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+            others = sorted(name for name in named if not _plain(name))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelLoadError(f"{index} is not an index of weights. {_FETCH}") from error
-        _refuse(directory, "lacks", [path.name for path in paths if not path.is_file()])
-        return paths
+        if others:
+            raise ModelLoadError(
+                f"{index} names {others[0]!r}. Only .safetensors files in the same directory, by "
+                f"their bare names, are read. {_FETCH}"
+            )
+        if named != {_SINGLE} and (directory / _SINGLE).is_file():
+            raise ModelLoadError(
+                f"{directory} has {_SINGLE}, and {_INDEX} names others. Hint: delete those that "
+                "are not meant."
+            )
+        _refuse(directory, "lacks", sorted(n for n in named if not (directory / n).is_file()))
+        return [directory / name for name in sorted(named)]
     if (directory / _SINGLE).is_file():
         return [directory / _SINGLE]
     paths = weight_files(directory, "safetensors")
@@ -106,6 +139,11 @@ def _paths(directory: Path) -> list[Path]:
             "and save it with `model.save_pretrained(...)`, which writes them."
         )
     return paths
+
+
+def _plain(name: str) -> bool:
+    """Tell whether a name stays in its directory, where the digests of weights see it."""
+    return name.endswith(".safetensors") and not {"/", "\\", ":"} & {*name}
 
 
 def _refuse(directory: Path, verb: str, names: list[str]) -> None:
