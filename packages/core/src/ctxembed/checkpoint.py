@@ -12,7 +12,11 @@ from typing import Any, BinaryIO, Literal
 PPLX_TYPE = "bidirectional_pplx_qwen3"
 """`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""An adapter beside the weights, as peft names its files."""
+
 _SMALL = (
+    ADAPTER_CONFIG,
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -27,7 +31,9 @@ _TRANSFORMER_FILES = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-_NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
+NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
+"""Endings of files that hold no data of a graph, beside one."""
+
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 
@@ -119,7 +125,7 @@ def _places_of_tensors(file: BinaryIO, size: int) -> list[tuple[int, int]]:
 def _external_data(directory: Path) -> list[Path]:
     """Return files beside ONNX graphs that may hold their weights: their names are the graph's."""
     beside = (path for folder in (directory, directory / "onnx") for path in folder.glob("*"))
-    return [path for path in beside if path.is_file() and path.suffix not in _NO_WEIGHTS]
+    return [path for path in beside if path.is_file() and path.suffix not in NO_WEIGHTS]
 
 
 def _add_weights(digest: blake2b, directory: Path, path: Path) -> None:

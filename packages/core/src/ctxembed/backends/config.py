@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctxembed.checkpoint import PPLX_TYPE
+from ctxembed.checkpoint import ADAPTER_CONFIG, PPLX_TYPE
 from ctxembed.errors import ConfigurationError, ModelLoadError
 from ctxembed.models import UNTRAINED_WEIGHT, UNTRAINED_WINDOW, ModelSpec
 
@@ -41,9 +41,9 @@ _LABELS = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel
 def read_config(directory: Path) -> dict[str, Any]:
     """Return the `config.json` of a model directory, or raise `ModelLoadError`."""
     values = read_json(directory / "config.json")
-    if values is None and (directory / "adapter_config.json").is_file():
+    if values is None and (directory / ADAPTER_CONFIG).is_file():
         raise ModelLoadError(
-            f"{directory} is an adapter alone: adapter_config.json without config.json. Hint: copy "
+            f"{directory} is an adapter alone: {ADAPTER_CONFIG} without config.json. Hint: copy "
             "it into the directory of the model that it belongs to."
         )
     if not isinstance(values, dict):

@@ -81,14 +81,13 @@ def _load(
     limit_torch_threads()
     kind = choose(device.type, dtype)
     tokenizer, max_tokens = open_tokenizer(directory, config)
+    weights = find_weights(directory)
+    weights.check_sizes(config)
     if not is_pplx(config):
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.transformers_encoder import load_encoder
 
-        find_weights(directory).check_sizes(config)
-        return tokenizer, load_encoder(directory, tokenizer, max_tokens, dtype, device, kind)
-    weights = find_weights(directory)
-    weights.check_sizes(config)
+        return tokenizer, load_encoder(weights, tokenizer, max_tokens, dtype, device, kind)
     return tokenizer, load_qwen3(weights, read_qwen3_config(config), dtype, device, kind)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -25,6 +25,8 @@ from transformers.utils import logging
 from ctxembed.backends.padding_check import ignores_padding, probe_windows
 from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
+from ctxembed.backends.torch.lora import merge
+from ctxembed.backends.torch.weights import Weights
 from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
@@ -87,7 +89,7 @@ class Encoder:
 
 
 def load_encoder(
-    directory: Path,
+    weights: Weights,
     tokenizer: ChunkTokenizer,
     most: int,
     dtype: torch.dtype,
@@ -101,16 +103,10 @@ def load_encoder(
     Raises:
         ModelLoadError: transformers has no class for it, the weights don't fit, or it can't run.
     """
+    directory = weights.directory
     try:
         with _quiet():
-            model, report = AutoModel.from_pretrained(
-                directory,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
+            model, report = _from_pretrained(weights)
     except Exception as error:  # whatever a model's class finds wrong with a checkpoint
         raise ModelLoadError(
             f"transformers can't load {directory} without running code of the checkpoint "
@@ -123,6 +119,7 @@ def load_encoder(
             "Hint: fetch the checkpoint again."
         )
     model.eval().requires_grad_(requires_grad=False)
+    merge(model, weights.changes)
     probe = probe_windows(tokenizer, most)
     with _trial(directory):
         exact = Encoder(model, tokenizer.pad, torch.device("cpu"), "torch")
@@ -138,6 +135,23 @@ def load_encoder(
     with _trial(directory):
         encoder.states(probe[:1])
     return encoder
+
+
+def _from_pretrained(weights: Weights) -> Any:  # noqa: ANN401 - transformers' own classes
+    """Return transformers' model and what it reports.
+
+    Where peft is installed transformers puts an adapter in by itself, so a directory with one is
+    not shown to it.
+    """
+    options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    if not weights.changes:
+        return AutoModel.from_pretrained(
+            weights.directory, trust_remote_code=False, local_files_only=True, **options
+        )
+    config = AutoConfig.from_pretrained(weights.directory, trust_remote_code=False)
+    with torch.device("meta"):
+        kind = type(AutoModel.from_config(config, trust_remote_code=False))
+    return kind.from_pretrained(None, config=config, state_dict=weights.tensors(), **options)
 
 
 def _round(model: nn.Module) -> None:
