@@ -12,7 +12,9 @@ from ctxembed.evaluation.comparison import compare
 from ctxembed.evaluation.corpus import Corpus, by_tokens, cut
 from ctxembed.evaluation.experiment import evaluate
 from ctxembed.evaluation.folders import load_collection
+from ctxembed.evaluation.heading_queries import heading_queries
 from ctxembed.evaluation.html_report import report
+from ctxembed.evaluation.known_items import simulate
 from ctxembed.evaluation.result import Comparison
 from ctxembed.evaluation.run import Run
 from ctxembed.evaluation.shared_vectors import SharedVectors
@@ -29,6 +31,8 @@ __all__ = [
     "compare",
     "cut",
     "evaluate",
+    "heading_queries",
     "load_collection",
     "report",
+    "simulate",
 ]
