@@ -169,7 +169,7 @@ def test_a_report_on_own_data_leaves_the_packaged_one(monkeypatch, tmp_path, dat
     fake_model(monkeypatch, 0.5)
     monkeypatch.chdir(tmp_path)
     if not own:
-        monkeypatch.setattr("ctxembed.evaluation.dataset.OWN", data)
+        monkeypatch.setattr("ctxembed.evaluation.folders.OWN", data)
     given = ["--data", str(data)] if own else []
     result = CliRunner().invoke(app, ["demo", "--chunk-tokens", "8", *given])
 

@@ -383,13 +383,64 @@ def test_values_that_are_not_finite_are_an_error_for_their_document_only(directo
     np.testing.assert_array_equal(found[2], quantize_tanh(naive(["b"])))
 
 
-def test_a_failure_of_the_runtime_is_a_backend_error_without_any_text(directory):
-    put(directory, encoder(WEIGHTS[:5]))
+def test_a_failure_of_the_runtime_is_a_backend_error_without_any_text(directory, monkeypatch):
+    def fail(_outputs, feed):
+        raise RuntimeError(feed)
+
     with opened(directory) as embedder:
+        loaded = embedder.backend._loaded.session
+        monkeypatch.setattr(loaded, "_session", SimpleNamespace(run=fail))
         with pytest.raises(BackendError, match="ONNX Runtime failed on 1 windows") as caught:
             embedder.embed_documents([["j i h"]])
         assert "j i h" not in str(caught.value)
+        monkeypatch.undo()
         assert embedder.embed_query("a").shape == (WIDTH,)
+
+
+def test_a_graph_with_fewer_rows_than_the_tokenizer_has_tokens_is_refused_at_load(directory):
+    put(directory, encoder(WEIGHTS[:5]))
+    with pytest.raises(ModelLoadError, match=r"fails on the tokenizer's last token, 10\. Hint"):
+        opened(directory)
+
+
+@pytest.mark.parametrize("name", ["../data", "/tmp/data", "sub/data", "c:data", "data.txt"])
+@pytest.mark.parametrize("inside", ["graph", "node"])
+def test_data_where_no_digest_looks_are_refused(directory, name, inside):
+    """Also those of a tensor that is a constant of a node."""
+    graph = encoder(external=name)
+    if inside == "node":
+        constant = field(1, "value") + field(5, tensor("", WEIGHTS, name)) + field(20, 4)
+        graph = encoder() + field(7, field(1, node("Constant", [], "x") + field(5, constant)))
+    put(directory, graph)
+    with pytest.raises(ModelLoadError, match=f"has its data in '{name}'.*beside the graph"):
+        opened(directory)
+
+
+def test_the_hub_s_links_are_followed(directory):
+    """Its cache keeps files as links out of the directory."""
+    before = opened(directory).embed_query("a b")
+    outside = directory.parent / "blobs"
+    outside.mkdir()
+    for number, name in enumerate(("onnx/model.onnx", "onnx/model.onnx_data", "config.json")):
+        (directory / name).rename(outside / str(number))
+        (directory / name).symlink_to(outside / str(number))
+
+    assert np.array_equal(before, opened(directory).embed_query("a b"))
+
+
+@pytest.mark.parametrize("external", ["model.onnx_data", None])
+def test_the_identity_samples_every_tensor(directory, external):
+    """Between two samples of a large file too; the fingerprint stays as it is."""
+    tall = np.tile(WEIGHTS, (60_000, 1))
+    seen = set()
+    for row in (0, 1):
+        other = np.full(8, row, np.int64)
+        graph = encoder(tall, external=external) + field(7, field(5, tensor("other", other)))
+        put(directory, graph)
+        (directory / "onnx" / "model.onnx_data").write_bytes(tall.tobytes())
+        seen.add(opened(directory).backend.identity.model.partition(":")[2])
+
+    assert len(seen) == 2
 
 
 def test_several_graphs_want_one_of_the_usual_name(directory):

@@ -4,6 +4,8 @@
 """
 
 import json
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from langchain_core.documents import Document
@@ -24,6 +26,9 @@ SOURCE_ID = "source_id"
 
 SOURCE = "source"
 """Where loaders put what they read from."""
+
+Metadatas = list[dict[str, Any]] | None
+"""One dictionary per text, or none at all."""
 
 
 def context_key(document: Document) -> str:
@@ -50,3 +55,19 @@ def context_key(document: Document) -> str:
 def first_name(*values: object) -> str | None:
     """Return the first value that is neither None nor empty, as text; None where there is none."""
     return next((str(value) for value in values if value not in (None, "")), None)
+
+
+def chunks_of(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
+    """Return texts and their metadata as chunks."""
+    if isinstance(texts, str):
+        raise InputError("got one string. Hint: a list of texts.")
+    texts = list(texts)
+    metadatas = metadatas or [{} for _ in texts]
+    if len(metadatas) != len(texts):
+        raise InputError(
+            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
+        )
+    return [
+        Document(page_content=text, metadata=metadata)
+        for text, metadata in zip(texts, metadatas, strict=True)
+    ]

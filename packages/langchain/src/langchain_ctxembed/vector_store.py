@@ -18,6 +18,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from ctxembed import Array, ConfigurationError
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
+from langchain_ctxembed.metadata import Metadatas, chunks_of
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 from langchain_ctxembed.rollback import (
     Rollback,
@@ -30,7 +31,7 @@ from langchain_ctxembed.rollback import (
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
 from langchain_ctxembed.trace_metadata import trace_metadata
-from langchain_ctxembed.write_plan import Metadatas, WritePlan, check_embeddings, chunks_of
+from langchain_ctxembed.write_plan import WritePlan, check_embeddings
 
 ROW_CACHE_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""

@@ -4,21 +4,17 @@ The plan is made, and its documents are embedded, before a store is touched. How
 vectors is the business of `precomputed_vectors`.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from langchain_core.documents import Document
 
-from ctxembed import Array, ConfigurationError, InputError, sibling_fingerprint
+from ctxembed import Array, ConfigurationError, sibling_fingerprint
 from ctxembed.lazy import located_errors
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 from langchain_ctxembed.sibling_registry import ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped, group_siblings, source_name
-
-Metadatas = list[dict[str, Any]] | None
-"""One dictionary per text, or none at all."""
 
 
 class WritePlan:
@@ -100,19 +96,3 @@ def check_embeddings(embeddings: object, subject: str) -> ContextualEmbeddings:
         f"{subject} {type(embeddings).__name__} where ContextualEmbeddings belong. Hint: build the "
         "store on them, and with no cache around: it would take equal texts for equal vectors."
     )
-
-
-def chunks_of(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
-    """Return texts and their metadata as chunks."""
-    if isinstance(texts, str):
-        raise InputError("got one string. Hint: a list of texts.")
-    texts = list(texts)
-    metadatas = metadatas or [{} for _ in texts]
-    if len(metadatas) != len(texts):
-        raise InputError(
-            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
-        )
-    return [
-        Document(page_content=text, metadata=metadata)
-        for text, metadata in zip(texts, metadatas, strict=True)
-    ]

@@ -12,7 +12,7 @@ from rich.text import Text
 from ctxembed.cli.plurals import counted
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.result import Change, Changes, DemoResult, Hit
+from ctxembed.evaluation.result import Change, Changes, Comparison, Hit
 
 EXAMPLES = 2
 """How many queries are shown of each kind; the report has more."""
@@ -25,12 +25,12 @@ _LEGEND = (
 _STYLES = {"up": "green", "down": "red", "unclear": ""}
 
 
-def show(result: DemoResult, console: Console) -> None:
+def show(result: Comparison, console: Console) -> None:
     """Print tables, changed queries and the verdict."""
     left_out = f", {result.unanswered:,} more without an answer" if result.unanswered else ""
     queries = f"{result.queries:,} {'query' if result.queries == 1 else 'queries'}"
     console.print(
-        f"{result.dataset}: {counted(result.documents, 'document')}, "
+        f"{result.collection}: {counted(result.documents, 'document')}, "
         f"{counted(result.chunks, 'chunk')}, {queries}{left_out}",
         highlight=False,
     )
@@ -44,7 +44,7 @@ def show(result: DemoResult, console: Console) -> None:
     console.print(Text(result.verdict, "bold"))
 
 
-def _figures(result: DemoResult) -> Table:
+def _figures(result: Comparison) -> Table:
     table = _table("")
     table.add_column("tokens", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
@@ -54,7 +54,7 @@ def _figures(result: DemoResult) -> Table:
     return table
 
 
-def _differences(result: DemoResult) -> Table:
+def _differences(result: Comparison) -> Table:
     table = _table("difference")
     for method in result.methods[1:]:
         table.add_row(method.name, *(_difference(method.gain[metric]) for metric in METRICS))

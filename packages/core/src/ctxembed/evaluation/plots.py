@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.result import HeatMap, MethodResult
+from ctxembed.evaluation.result import HeatMap, RunResult
 
 _INK, _FAINT = "#010203", "#010204"
 _COLORS = {"independent": "#010205", "contextual": "#010206", "neighbours": "#010207"}
@@ -40,7 +40,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def figures_svg(methods: Sequence[MethodResult]) -> str:
+def figures_svg(methods: Sequence[RunResult]) -> str:
     """Return bars of every metric and method, and differences to independent, with intervals."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "figures"}):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
@@ -53,7 +53,7 @@ def figures_svg(methods: Sequence[MethodResult]) -> str:
         return _svg(figure)
 
 
-def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
+def _draw_bars(axes: Axes, methods: Sequence[RunResult]) -> None:
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
         estimates = [method.figures[metric] for metric in METRICS]
@@ -73,7 +73,7 @@ def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_gains(axes: Axes, methods: Sequence[MethodResult]) -> None:
+def _draw_gains(axes: Axes, methods: Sequence[RunResult]) -> None:
     axes.axvline(0, color=_INK, linewidth=0.8)
     for number, method in enumerate(methods):
         estimates = [method.gain[metric] for metric in METRICS]

@@ -7,28 +7,29 @@ forbids scripts and every request.
 import math
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.plots import figures_svg, heat_map_svg
-from ctxembed.evaluation.result import DemoResult
+from ctxembed.evaluation.result import Comparison
 from ctxembed.files.replacement import Replacement
 
 _FOLDER = Path(__file__).parent
 
 
-def write_report(result: DemoResult, out: Path) -> None:
-    """Write the report; an older file at `out` stays as it is until the new one is complete."""
+def report(result: Comparison, out: Path) -> None:
+    """Write a comparison as one HTML file; an older one stays until the new one is complete."""
     page = render(result)
     with Replacement(out) as replacement:
         replacement.file.write(page.encode())
         replacement.publish()
 
 
-def render(result: DemoResult) -> str:
+def render(result: Comparison) -> str:
     """Return the report as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from ctxembed.evaluation.plots import figures_svg, heat_map_svg
+
     engine = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
