@@ -15,7 +15,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 from pydantic import Field
 
-from ctxembed import ConfigurationError, InputError, RateLimitError
+from ctxembed import ConfigurationError, DocumentTooLongError, InputError, RateLimitError
 from llama_index.embeddings.ctxembed import (
     ContextualEmbedding,
     ContextualNodeParser,
@@ -505,3 +505,39 @@ def test_the_table_of_a_folder_with_bad_files(make, folder, caplog, call, errors
     row = f"| {call} | {name} | {len(stored)} files | {said} | {returned} | {len(done)} files |"
     page = Path(__file__).parents[2] / "docs" / "llamaindex.md"
     assert row in page.read_text(encoding="utf-8").splitlines()
+
+
+@both
+async def test_a_document_that_is_refused_only_when_it_is_embedded_is_skipped(
+    fake, is_async, caplog
+):
+    """Over the API tokens are estimated: then only the server finds a document too long."""
+    refusal = DocumentTooLongError("has more tokens than the model reads.")
+
+    def refuse(batch):
+        texts = [chunk.text for window in batch.windows for chunk in window.chunks]
+        if any("cat" in text for text in texts):
+            raise refusal
+
+    fake._fault = refuse
+    embedding = ContextualEmbedding(model_name="fake")
+    parser = ContextualNodeParser(errors="skip", check_with=embedding)
+    pipeline = IngestionPipeline(
+        transformations=[parser, embedding],
+        docstore=SimpleDocumentStore(),
+        vector_store=SimpleVectorStore(),
+    )
+    given = [document(name, text_of(name)) for name in ("dog", "cat", "owl")]
+    with caplog.at_level(logging.WARNING):
+        nodes = await run(pipeline, given, is_async)
+    assert {node.ref_doc_id for node in nodes} == {"dog", "owl"}
+    assert [error.key for error in parser.failures] == ["cat"]
+    assert any(message.startswith("Left out: ") for message in caplog.messages)
+    assert set(pipeline.vector_store.data.text_id_to_ref_doc_id.values()) == {"dog", "owl"}
+    fake._fault = None
+    assert {node.ref_doc_id for node in await run(pipeline, given, is_async)} == {"cat"}
+    assert parser.failures == []
+    fake._fault = refuse
+    strict = pipeline.model_copy(update={"transformations": [ContextualNodeParser(), embedding]})
+    with pytest.raises(DocumentTooLongError):
+        await run(strict, [document("cat", text_of("cat") + " More.")], is_async)

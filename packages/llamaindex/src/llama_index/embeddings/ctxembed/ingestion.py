@@ -7,16 +7,19 @@ when all vectors are there, and where one of them fails the run is taken back.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import BaseNode, Document
 
+from ctxembed import InputError
 from llama_index.embeddings.ctxembed.ingestion_steps import (
     Remembered,
     Storing,
     all_documents,
     changed_documents,
     split_steps,
+    without_refused,
     without_stores,
 )
 from llama_index.embeddings.ctxembed.node_removal import source_of
@@ -50,21 +53,26 @@ def ingest(
     nodes: Sequence[BaseNode] = copy.deepcopy(changed)
     for step in before:
         nodes = step(nodes)
-    if parser is not None:
-        own = parser.model_copy()  # whose failures no other call replaces
+    own = parser and parser.model_copy()  # whose failures no other call replaces
+    if own is not None:
         nodes = own(nodes, show_progress=show_progress)
-        parser.failures = own.failures
-    nodes = without_stores(pipeline, after).run(
-        nodes=nodes, show_progress=show_progress, cache_collection=cache_collection
-    )
-    failures = [] if parser is None else own.failures
+    options: Any = {"show_progress": show_progress, "cache_collection": cache_collection}
+    while True:
+        try:
+            embedded = without_stores(pipeline, after).run(nodes=nodes, **options)
+            break
+        except InputError as error:
+            nodes = without_refused(own, nodes, error)
+    failures = [] if own is None else own.failures
+    if parser is not None:
+        parser.failures = failures
     storing = Storing.of(pipeline, given, changed, remembered, failures)
     try:
-        storing.pipeline(nodes).run(documents=storing.documents, store_doc_text=store_doc_text)
+        storing.pipeline(embedded).run(documents=storing.documents, store_doc_text=store_doc_text)
     except BaseException as error:
-        _take_back(storing, nodes, error)
+        _take_back(storing, embedded, error)
         raise
-    return nodes
+    return embedded
 
 
 async def aingest(
@@ -83,23 +91,28 @@ async def aingest(
     nodes: Sequence[BaseNode] = copy.deepcopy(changed)
     for step in before:
         nodes = await step.acall(nodes)
-    if parser is not None:
-        own = parser.model_copy()
+    own = parser and parser.model_copy()
+    if own is not None:
         nodes = await own.acall(nodes, show_progress=show_progress)
-        parser.failures = own.failures
-    nodes = await without_stores(pipeline, after).arun(
-        nodes=nodes, show_progress=show_progress, cache_collection=cache_collection
-    )
-    failures = [] if parser is None else own.failures
+    options: Any = {"show_progress": show_progress, "cache_collection": cache_collection}
+    while True:
+        try:
+            embedded = await without_stores(pipeline, after).arun(nodes=nodes, **options)
+            break
+        except InputError as error:
+            nodes = without_refused(own, nodes, error)
+    failures = [] if own is None else own.failures
+    if parser is not None:
+        parser.failures = failures
     storing = Storing.of(pipeline, given, changed, remembered, failures)
     try:
-        await storing.pipeline(nodes).arun(
+        await storing.pipeline(embedded).arun(
             documents=storing.documents, store_doc_text=store_doc_text
         )
     except BaseException as error:
-        await _atake_back(storing, nodes, error)
+        await _atake_back(storing, embedded, error)
         raise
-    return nodes
+    return embedded
 
 
 def _remembered(pipeline: IngestionPipeline, documents: Sequence[Document]) -> Remembered:

@@ -1,5 +1,6 @@
 """What `ingest` decides, without calling a store: which documents run, and what is taken back."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +12,9 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from ctxembed import ConfigurationError, InputError
 from llama_index.embeddings.ctxembed.node_parser import ContextualNodeParser
-from llama_index.embeddings.ctxembed.node_removal import source_of
+from llama_index.embeddings.ctxembed.node_removal import source_of, without_sources
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,24 @@ def split_steps(
         if isinstance(parser, ContextualNodeParser):
             return steps[:place], parser, steps[place + 1 :]
     return [], None, steps
+
+
+def without_refused(
+    parser: ContextualNodeParser | None, nodes: Sequence[BaseNode], error: InputError
+) -> list[BaseNode]:
+    """Return the nodes without a document that was refused only when it was embedded.
+
+    A server counts tokens exactly where they were estimated before. The parser lists the document.
+
+    Raises:
+        InputError: the one given, where no parser skips documents, or it names none of these.
+    """
+    rest = without_sources(nodes, [error])
+    if parser is None or parser.errors != "skip" or len(rest) == len(nodes):
+        raise error
+    parser.failures = [*parser.failures, error]
+    logger.warning("Left out: %s", error)
+    return rest
 
 
 def without_stores(
