@@ -104,6 +104,33 @@ def tests(session: nox.Session) -> None:
     )
 
 
+@nox.session(name="tests-lowest")
+def tests_lowest(session: nox.Session) -> None:
+    """The lowest versions that the packages allow are enough, for the core and the adapters.
+
+    torch is as elsewhere: its older CPU builds are at hand in few places.
+    """
+    install(session, "--group", "lowest")
+    folder = Path(session.create_tmp()).resolve()
+    wanted, torch, lowest = (folder / name for name in ("wanted.in", "torch.txt", "lowest.txt"))
+    packages = [EVERY_EXTRA[1], *ADAPTERS]
+    wanted.write_text("".join(f"-e {Path(package).resolve()}\n" for package in packages))
+    pins = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
+    torch.write_text("".join(f"{pin}\n" for pin in pins if pin.startswith("torch==")))
+    session.run_install(
+        *("uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct", str(wanted)),
+        *("--group", "pyproject.toml:frameworks", "--constraint", str(torch)),
+        *("--no-emit-package", "ctxembed", "--output-file", str(lowest)),
+    )
+    text = re.sub(r"(?m)^-e .*\n", "", lowest.read_text(encoding="utf-8"))
+    lowest.write_text(text, encoding="utf-8")
+    tests = ("--group", "core", "--group", "frameworks", "pytest-xdist")
+    session.install("-c", str(lowest), *tests, *EVERY_EXTRA, *EVERY_ADAPTER)
+    session.install("-c", "constraints.txt", "--no-deps", *REFERENCES)
+    folders = [f"tests/{name}" for name in ("core", "langchain", "llamaindex", "haystack")]
+    session.run("pytest", "-n", "auto", *folders, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session(name="tests-stores")
 def tests_stores(session: nox.Session) -> None:
     """What reaches real vector stores, by every way in, is right by value."""
