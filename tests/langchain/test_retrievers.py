@@ -1,4 +1,4 @@
-"""LangChain's own retrievers and creators over the wrapper, by value: whose siblings a chunk saw."""
+"""LangChain's own retrievers and creators over the wrapper, by value."""
 
 import numpy as np
 import pytest
