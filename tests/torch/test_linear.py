@@ -38,7 +38,7 @@ def test_the_path_that_was_measured_to_be_faster_is_taken(
     pplx_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
     fresh_choice,
-    is_faster: bool,
+    is_faster: bool,  # noqa: FBT001
     kind: str,
 ):
     monkeypatch.setattr(linear, "_faster", lambda *given: is_faster)
