@@ -1,4 +1,4 @@
-"""LangChain's own retrievers and creators over the wrapper, by value: the siblings of a chunk."""
+"""LangChain's own retrievers and creators over the wrapper, by value."""
 
 import numpy as np
 import pytest
