@@ -118,7 +118,7 @@ def read_listing(path: Path, manifest: Manifest) -> Listing | None:
     firsts = np.flatnonzero(table["chunk_index"].to_numpy() == 0)
     ids = table["id"].take(firsts).to_pylist()
     siblings = table[_SIBLINGS.name].take(firsts).to_pylist()
-    stops = [*firsts[1:].tolist(), len(table)]
+    stops = [*firsts.tolist(), len(table)][1:]
     hashes = base64.b64decode(file.schema_arrow.metadata.get(_KEPT, b""))
     kept = np.frombuffer(hashes, ">u8").tolist() or [0] * len(ids)
     rows = zip(ids, siblings, kept, firsts.tolist(), stops, strict=True)

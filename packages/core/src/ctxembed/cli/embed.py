@@ -156,9 +156,11 @@ def embed(
 def _is_directory(out: str) -> bool:
     """Tell whether OUT is a directory; a name that says neither is refused."""
     path = Path(out)
+    if out.endswith("/"):
+        return True
     if out == "-" or path.suffix in _SUFFIXES:
         return False
-    if out.endswith("/") or path.is_dir() or not path.suffix:
+    if path.is_dir() or not path.suffix:
         return True
     raise ConfigurationError(
         f"{out}: the name has to end in {' or '.join(_SUFFIXES)}. Hint: that of a directory has no "
