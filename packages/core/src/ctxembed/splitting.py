@@ -72,6 +72,12 @@ def splitter(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[Piec
     return split
 
 
+def chunker(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[TokenizedChunk]]:
+    """Return a function that cuts texts into chunks, as `splitter` does, without their places."""
+    split = splitter(tokenize, chunk_tokens)
+    return lambda text: [piece.chunk for piece in split(text)]
+
+
 def _with_tokens(
     text: str, found: Iterable[tuple[int, str]], count: Callable[[str], int]
 ) -> list[tuple[int, int]]:
