@@ -44,7 +44,7 @@ def compare(runs: Sequence[Run], *, seed: int = 0, provenance: Provenance = ()) 
         raise ConfigurationError("runs to compare are one or more, all of one collection.")
     corpus, collection = runs[0].corpus, runs[0].corpus.collection
     common = set.intersection(*({query.id for query in run.corpus.queries} for run in runs))
-    kept = [query for query in collection.queries if query.id in common]
+    kept = [query for query in collection.queries if query.id in common and query.answers]
     if not kept:
         raise InputError("no query has a relevant chunk in every run.")
     documents = [next(iter(query.answers)) for query in kept]
