@@ -103,9 +103,10 @@ def sweep_svg(runs: Sequence[RunResult]) -> str:
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "sweep"}):
         figure = Figure(figsize=(9.2, 4.0), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
+        first = runs[0]
         costs = {
-            left: ("tokens read, of all chunks", [float(run.tokens) for run in runs]),
-            right: ("bytes stored, of all chunks", [run.stored_bytes for run in runs]),
+            left: ("tokens read", [run.tokens / first.tokens for run in runs]),
+            right: ("bytes stored", [run.stored_bytes / first.stored_bytes for run in runs]),
         }
         for axes, (title, values) in costs.items():
             for run, cost in zip(runs, values, strict=True):
@@ -120,8 +121,8 @@ def sweep_svg(runs: Sequence[RunResult]) -> str:
                     markerfacecolor=color if run.best else "none",
                     elinewidth=0.6,
                 )
-            axes.set_xscale("log")
-            axes.set_xlabel(title)
+            axes.set_xlim(left=0)
+            axes.set_xlabel(f"{title}, as a multiple of the first row")
         left.set_ylabel("nDCG@10")
         left.set_title("Filled: no other run beats it", loc="left")
         return _svg(figure)
