@@ -110,7 +110,7 @@ def test_queries_that_nobody_asked_are_said_to_be_simulated(run, folder, queries
     assert "The queries are simulated: nobody asked them." in result.stdout
     assert "Queries: " in result.stdout
     assert "<b>Simulated.</b>" in pages(folder)[0].read_text(encoding="utf-8")
-    assert json.loads(run(*command, "--json").stdout)["simulated"]
+    assert json.loads(run(*command, "--json", "--no-report").stdout)["simulated"]
 
 
 def test_plain_lines_are_answered_side_by_side_and_judged_in_a_form(run, folder):
@@ -131,7 +131,7 @@ def test_plain_lines_are_answered_side_by_side_and_judged_in_a_form(run, folder)
     assert "no passage is marked" in run(*command, "--judged", form).stderr
 
     form.write_text(text.replace("[ ]", "[x]", 1), encoding="utf-8")
-    result = run(*command, "--judged", form)
+    result = run(*command, "--judged", form, "--no-report")
     assert "1 query, 1 more without an answer, left out" in result.stdout
     assert "MRR@10" in result.stdout
 
@@ -140,7 +140,8 @@ def test_labelled_queries_of_a_file_take_the_place_of_those_of_the_folder(run, f
     file = folder.parent / "mine.jsonl"
     lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join(lines[::9]), encoding="utf-8")
-    result = run("evaluate", folder, "--model", "fake", "--queries", file, "--chunk-tokens", "12")
+    command = ("evaluate", folder, "--model", "fake", "--chunk-tokens", "12", "--no-report")
+    result = run(*command, "--queries", file)
 
     assert "54 chunks, 5 queries" in result.stdout
 
@@ -151,7 +152,7 @@ def test_a_query_without_a_relevant_chunk_is_counted_and_left_out(run, folder):
         gap = text.index("\n\n")
         line = {"id": "x", "query": "?", "doc_id": "d0", "spans": [[gap, gap + 2]]}
         file.write("\n" + json.dumps(line))
-    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12")
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12", "--no-report")
 
     assert "45 queries, 1 more without an answer, left out" in result.stdout
 
@@ -161,7 +162,7 @@ def test_one_document_has_no_interval_and_says_so(run, folder):
     (folder / "docs.jsonl").write_text(documents[0], encoding="utf-8")
     queries = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     (folder / "queries.jsonl").write_text("\n".join(queries[:9]), encoding="utf-8")
-    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12")
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12", "--no-report")
 
     assert "With 1 document there are no intervals" in result.stdout
     assert "nan" not in result.stdout

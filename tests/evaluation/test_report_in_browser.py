@@ -11,12 +11,6 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="this system has no Chromium"),
-]
 pytest.importorskip("ir_measures")
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -25,6 +19,13 @@ from ctxembed import Embedder, ModelSpec, Settings
 from ctxembed.evaluation import Collection, Document, Query, compare, report
 from ctxembed.evaluation.experiment import embed_runs
 from ctxembed.testing import FakeBackend
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="this system has no Chromium"),
+]
 
 AROUND = """<!doctype html><html><body><script>
 const found = [], frames = [];
@@ -41,7 +42,8 @@ for (const width of [400, 1200]) {
       shown: width,
       paper: inside.getComputedStyle(page.body).backgroundColor,
       requests: inside.performance.getEntriesByType("resource").map(each => each.name),
-      plots: [...page.querySelectorAll("svg")].map(each => each.getBoundingClientRect().height > 99),
+      plots: [...page.querySelectorAll("svg")].map(
+        each => each.getBoundingClientRect().height > 99),
       hint: inside.getComputedStyle(page.querySelector(".narrow")).display,
       scrolled: [...page.querySelectorAll(".wide")].map(
         each => [each.scrollWidth > each.clientWidth, inside.getComputedStyle(each).overflowX]),
