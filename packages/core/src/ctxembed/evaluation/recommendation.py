@@ -51,7 +51,7 @@ def recommend(runs: Sequence[RunResult], to_best: Sequence[Direction], *, docume
     if len(runs) >= _MANY:
         said.append(f"The best of {len(runs)} settings owes a part of its lead to chance.")
     if len({each.chunks for each in runs}) > 1:
-        said.append("Ten larger chunks are more text, so their figures are higher by that alone.")
+        said.append("Larger chunks were given no more text than ten chunks of the first row.")
     return " ".join(said)
 
 
