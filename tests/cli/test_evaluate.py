@@ -1,5 +1,6 @@
 """`ctxembed evaluate`, on a backend without weights: queries of every kind, outputs, bad input."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -57,10 +58,33 @@ def test_labels_of_the_folder_are_taken_and_a_sweep_is_shown(run, folder):
         assert re.search(rf"^[+ ] {row}  ", result.stdout, re.MULTILINE)
     (page,) = pages(folder)
     assert result.stdout.endswith(f"\nReport: {page}\n")
-    html = page.read_text(encoding="utf-8")
-    assert html.count("<svg") == 3
-    assert "to run it again" in html
-    assert html.count('class="best"') == result.stdout.count("\n+ ")
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 3
+    assert "to run it again" in text
+    assert text.count('class="best"') == result.stdout.count("\n+ ")
+
+
+def sentences(page: str) -> list[str]:
+    """Return the sentences of a report in its own words: no plots, tables, texts or facts."""
+    for tag in ("style", "svg", "table", "article", "dl"):
+        page = re.sub(rf"<{tag}\b.*?</{tag}>", "", page, flags=re.DOTALL)
+    text = re.sub(r"<(?:p|h\d|figcaption|div)\b[^>]*>", ". ", page)
+    return re.split(r"[.:] ", " ".join(re.sub(r"<[^>]+>", "", text).split()))
+
+
+def test_no_sentence_of_the_report_is_long_and_the_terminal_has_the_same_words(run, folder):
+    """Thirty words at the most; what was found is said in one way."""
+    (folder / "queries.jsonl").unlink()
+    vary = ["--vary", "chunk_tokens=12,30"]
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12", *vary)
+    said = sentences(html.unescape(pages(folder)[0].read_text(encoding="utf-8")))
+    shown = " ".join(result.stdout.split())
+
+    assert max(len(each.split()) for each in said) <= 30
+    assert len(said) > 30
+    for each in said:
+        if "nDCG@10 +" in each or "nDCG@10 -" in each or "interval" in each or "+ marks" in each:
+            assert each.rstrip(".") in shown
 
 
 def test_a_report_replaces_none_of_other_settings(run, folder):
