@@ -213,3 +213,35 @@ def test_what_cannot_be_used_is_one_line(run, folder, arguments, line):
     assert found.exit_code == 2
     assert found.stderr.rstrip().splitlines()[-1].startswith("error: ")
     assert line in found.stderr
+
+
+def test_a_folder_as_beir_has_it_is_evaluated(run, tmp_path):
+    """Documents are ranked, and the report says so."""
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    texts = [f"The {word} is old. It is small. It burnt once." for word in WORDS]
+    corpus = [
+        {"_id": str(n), "title": w, "text": t}
+        for n, (w, t) in enumerate(zip(WORDS, texts, strict=True))
+    ]
+    write(folder / "corpus.jsonl", corpus)
+    asked = [{"_id": f"q{n}", "text": text[:16]} for n, text in enumerate(texts)]
+    write(folder / "queries.jsonl", asked)
+    table = ["query-id\tcorpus-id\tscore", *(f"q{n}\t{n}\t1" for n in range(8))]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(table), encoding="utf-8")
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "4")
+
+    assert result.exit_code == 0, result.output
+    assert "beir: 9 documents, 27 chunks, 8 queries" in result.stdout
+    assert "so documents are ranked" in pages(folder)[0].read_text(encoding="utf-8")
+
+
+def test_the_documentation_of_this_project_is_evaluated_by_its_headings(run):
+    """A folder of Markdown files, as anyone has one."""
+    docs = Path(__file__).parents[2] / "docs"
+    command = ("--model", "fake", "--no-report", "--queries", "headings", "--json")
+    found = json.loads(run("evaluate", docs, *command).stdout)
+
+    assert found["documents"] == len([*docs.rglob("*.md")])
+    assert found["queries"] > 2 * found["documents"]
+    assert "headings" in found["simulated"]
