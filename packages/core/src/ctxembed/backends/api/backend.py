@@ -195,7 +195,7 @@ def _spec(settings: Settings) -> ModelSpec:
 
 def _tokenizer(path: str, spec: ModelSpec) -> ChunkTokenizer:
     try:
-        from ctxembed.backends.tokenizer import load_tokenizer
+        from ctxembed.backends.tokenizer_files import load_tokenizer
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'
