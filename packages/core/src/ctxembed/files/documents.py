@@ -73,7 +73,16 @@ def read_documents(lines: Iterable[bytes], split: Split) -> Iterator[Document | 
 
 def parse_line(line: bytes, split: Split) -> tuple[str, Chunks]:
     """Return id and chunks of a line, or raise `InputError`; other names on it are ignored."""
-    value = parse_object(line, 'an object with "id" and "chunks" or "text"')
+    return parse_document(line_object(line), split)
+
+
+def line_object(line: bytes) -> dict[str, object]:
+    """Return the object on the line of a document, or raise `InputError`."""
+    return parse_object(line, 'an object with "id" and "chunks" or "text"')
+
+
+def parse_document(value: dict[str, object], split: Split) -> tuple[str, Chunks]:
+    """Return id and chunks of the object on a line, or raise `InputError`."""
     key = string(value, "id")
     try:
         return key, _chunks(value, split)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +33,7 @@ class ParquetWriter(Writer):
 
     def __init__(self, file: BinaryIO, origin: Origin) -> None:
         self._schema = schema(origin)
-        # int8 in plain Parquet takes four bytes; a dictionary of its 256 values brings it to one
-        codes = [] if _is_float(origin.settings) else ["embedding.list.element"]
-        self._file = pq.ParquetWriter(
-            file, self._schema, compression="zstd", use_dictionary=["id", *codes]
-        )
+        self._file = pq.ParquetWriter(file, self._schema, **write_options(origin))
         self._held: list[tuple[Document, Array]] = []
         self._rows = self._bytes = 0
 
@@ -62,6 +58,13 @@ class ParquetWriter(Writer):
                 self._flush()
         finally:
             self._file.close()
+
+
+def write_options(origin: Origin) -> dict[str, Any]:
+    """Return how a table of vectors is written: compressed, ids and codes as dictionaries."""
+    # int8 in plain Parquet takes four bytes; a dictionary of its 256 values brings it to one
+    codes = [] if _is_float(origin.settings) else ["embedding.list.element"]
+    return {"compression": "zstd", "use_dictionary": ["id", *codes]}
 
 
 def schema(origin: Origin) -> pa.Schema:

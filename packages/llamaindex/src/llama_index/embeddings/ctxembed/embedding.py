@@ -160,7 +160,8 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         if self.rate_limiter is not None:
             for _ in inputs:
                 self.rate_limiter.acquire()
-        found, chunks = [], [each.chunks for each in inputs]
+        found: list[list[list[float]]] = []
+        chunks = [each.chunks for each in inputs]
         with (
             located(inputs),
             document_events(self, [each.texts for each in inputs]) as events,
@@ -183,7 +184,8 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         if self.rate_limiter is not None:
             for _ in inputs:
                 await self.rate_limiter.async_acquire()
-        found, chunks = [], [each.chunks for each in inputs]
+        found: list[list[list[float]]] = []
+        chunks = [each.chunks for each in inputs]
         with (
             located(inputs),
             document_events(self, [each.texts for each in inputs]) as events,

@@ -16,12 +16,17 @@ from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 
 from ctxembed import ConfigurationError
 from haystack_integrations.components.embedders.ctxembed.siblings import (
+    BareNames,
+    Grouping,
     MissingGroup,
     check_choice,
     check_documents,
-    check_grouping,
 )
-from haystack_integrations.components.embedders.ctxembed.write_plan import WritePlan, plan_write
+from haystack_integrations.components.embedders.ctxembed.write_plan import (
+    AUTO,
+    WritePlan,
+    plan_write,
+)
 
 Filters = dict[str, Any]
 Partial = Literal["error", "append"]
@@ -65,34 +70,47 @@ class ContextualDocumentWriter:
         self,
         document_store: DocumentStore,
         *,
-        source_key: str = "source_id",
-        order_key: str | None = "split_id",
+        source_key: str = AUTO,
+        order_key: str | None = AUTO,
         missing_group: MissingGroup = "single",
+        bare_names: BareNames = "error",
         partial: Partial = "error",
     ) -> None:
         """Create the component.
 
         :param document_store: The store; it has to filter and delete, unless `partial="append"`.
         :param source_key:
-            The meta field that names the source of a chunk. Take one that stays when the source
+            The meta field that names the source of a chunk. `"auto"` is that of
+            `ContextualDocumentEmbedder`, else `source_id`. Take one that stays when the source
             changes: a path, or the `source_id` of documents with ids of their own.
         :param order_key:
-            The meta field that counts the chunks of a source from 0. With `None` there is no
-            such check.
+            The meta field that counts the chunks of a source from 0. `"auto"` is that of
+            `ContextualDocumentEmbedder`, else `split_id`. With `None` there is no such check.
         :param missing_group:
             A document without a source is written by its id (`"single"`) or is an `"error"`.
+        :param bare_names:
+            Where `file_path` names the source, a file name without a folder is an `"error"`: an
+            update cannot be told from another file of the same name, whose rows would go.
+            `"allow"` takes it.
         :param partial:
             A source without some of its chunks is an `"error"`. `"append"` writes what is there,
             checks no order and deletes nothing.
         :raises ConfigurationError:
             The store cannot filter or delete, or a setting names something unknown.
         """
-        check_grouping(source_key, order_key, missing_group)
+        self._grouping = Grouping(
+            source_key=source_key,
+            order_key=order_key,
+            missing_group=missing_group,
+            bare_names=bare_names,
+        )
+        self._grouping.check()
         check_choice("partial", partial, get_args(Partial))
         self.document_store = document_store
         self.source_key = source_key
         self.order_key = order_key
         self.missing_group = missing_group
+        self.bare_names = bare_names
         self.partial = partial
         needed = ["write_documents"]
         if partial == "error":
@@ -112,6 +130,7 @@ class ContextualDocumentWriter:
             source_key=self.source_key,
             order_key=self.order_key,
             missing_group=self.missing_group,
+            bare_names=self.bare_names,
             partial=self.partial,
         )
 
@@ -205,20 +224,14 @@ class ContextualDocumentWriter:
 
     def _plan(self, documents: list[Document]) -> WritePlan:
         check_documents(documents, type(self).__name__)
-        return plan_write(
-            documents,
-            source_key=self.source_key,
-            order_key=self.order_key,
-            missing_group=self.missing_group,
-            whole=self.partial == "error",
-        )
+        return plan_write(documents, self._grouping, whole=self.partial == "error")
 
     def _filters(self, plan: WritePlan) -> list[Filters]:
         """Return filters that find the former rows; a store takes a list of one type only.
 
         Ids are asked for one by one: Chroma knows no other filter for them.
         """
-        field = f"meta.{self.source_key}"
+        field = f"meta.{plan.source_key}"
         by_type = [[key for key in plan.sources if isinstance(key, kind)] for kind in (int, str)]
         return [
             {"field": field, "operator": "in", "value": names[n : n + _SOURCES_PER_FILTER]}
@@ -237,7 +250,7 @@ class ContextualDocumentWriter:
             row
             for rows in found
             for row in rows
-            if row.id in plan.blank_ids or row.meta.get(self.source_key) in plan.sources
+            if row.id in plan.blank_ids or row.meta.get(plan.source_key) in plan.sources
         )
         return [*dict.fromkeys(row.id for row in rows if row.id not in spared)]
 
