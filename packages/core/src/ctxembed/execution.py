@@ -171,14 +171,15 @@ class Runner:
         with self._lock:
             cached += self.usage.cached_documents
             self.usage = replace(self.usage, cached_documents=cached)
-        chunks, seen = count_siblings(documents)
+        usual = recipe.layout.usual_chunk_tokens
+        chunks, seen = count_siblings(documents, usual)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
             _LOG.warning(
                 "%d of %d chunks have no sibling in their window of %d tokens: context does "
-                "nothing for them. Hint: chunks of a quarter of the window at most, or another "
+                "nothing for them. Hint: split into chunks of up to %d tokens, or set another "
                 "window_tokens.",
-                *(chunks - seen, chunks, recipe.layout.window_tokens),
+                *(chunks - seen, chunks, recipe.layout.window_tokens, usual),
             )
         return plan_batches(documents, recipe, self._backend.limits)
 

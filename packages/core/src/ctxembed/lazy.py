@@ -16,6 +16,7 @@ from ctxembed.forks import fork_lock
 from ctxembed.progress import Watch, progress_bar
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SharedKeywords
+from ctxembed.windows import usual_chunk_tokens
 from ctxembed.wire import KEY_VARIABLES
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "has_text",
     "located_errors",
     "progress_bar",
+    "usual_chunk_tokens",
 ]
 
 Key = str | Callable[[], str | None] | None

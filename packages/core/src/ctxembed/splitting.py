@@ -13,13 +13,9 @@ from semantic_text_splitter import TextSplitter
 
 from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import ConfigurationError
-from ctxembed.models import ModelSpec
-from ctxembed.settings import Settings
 
 Tokenize = Callable[[Sequence[str]], Sequence[TokenizedChunk]]
 """Tokenises texts, as a backend does."""
-
-_MOST_CHUNK_TOKENS, _CHUNKS_PER_WINDOW = 256, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +87,3 @@ def _with_tokens(
     if len(joined) > 1 and not count(text[slice(*joined[0])]):
         joined[:2] = [(joined[0][0], joined[1][1])]
     return joined
-
-
-def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
-    """Return the usual limit of a chunk in tokens: so low that several chunks share a window."""
-    window = settings.window_tokens or spec.window_tokens
-    return min(_MOST_CHUNK_TOKENS, max(1, window // _CHUNKS_PER_WINDOW))

@@ -14,6 +14,8 @@ from ctxembed.errors import ConfigurationError, DocumentTooLongError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import LongChunks, Settings
 
+_MOST_CHUNK_TOKENS, _CHUNKS_PER_WINDOW = 256, 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -45,6 +47,11 @@ class Layout:
     neighbour_weight: float
     separator_tokens: int
     long_chunks: LongChunks = "error"
+
+    @property
+    def usual_chunk_tokens(self) -> int:
+        """The usual limit of a chunk: so low that several chunks share a window."""
+        return min(_MOST_CHUNK_TOKENS, max(1, self.window_tokens // _CHUNKS_PER_WINDOW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,14 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
         separator_tokens=spec.separator_tokens,
         long_chunks=settings.long_chunks,
     )
+
+
+def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
+    """Return the usual limit of a chunk in tokens, for text that is split for a model.
+
+    It is a quarter of the window, and 256 at the most.
+    """
+    return layout_for(settings, spec).usual_chunk_tokens
 
 
 def spans(

@@ -160,7 +160,8 @@ def _opened(source: Path) -> Iterator[tuple[BinaryIO, int | None]]:
 
 def _splitter(embedder: Embedder, chunk_tokens: int | None) -> Split:
     """Return a function that splits texts into chunks, tokenised as the embedder reads them."""
-    from ctxembed.splitting import splitter, usual_chunk_tokens
+    from ctxembed.splitting import splitter
+    from ctxembed.windows import usual_chunk_tokens
 
     most = chunk_tokens or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
     split = splitter(embedder.backend.tokenize, most)
