@@ -136,6 +136,16 @@ def test_models_lists_every_name_with_what_stands_behind_it(serve):
     assert by_id[PLAIN]["endpoints"] == ["/v1/embeddings"]
     assert by_id["mine"]["served_model"] == "fake"
     assert by_id["mine"]["fingerprint"] == server.embedder.fingerprint
+    facts = {
+        "dimensions": 256,
+        "max_tokens": 32_768,
+        "window_tokens": 40_000,
+        "max_chunk_tokens": 32_768,
+        "usual_chunk_tokens": 256,
+        "context_weight": 1.0,
+        "neighbour_weight": 0.0,
+    }
+    assert by_id["mine"] == by_id["mine"] | facts
 
 
 def test_health_ready_and_metrics_need_no_key(serve):

@@ -14,7 +14,7 @@ from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.request_body import BodyReader, cancel_on_disconnect
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
-from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
+from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH, MODELS_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ OPERATIONS = (
         responses={200: ("OK", schemas.EmbeddingsResponse), **_ERRORS},
     ),
     Operation(
-        path="/v1/models",
+        path=MODELS_PATH,
         handler=_models,
         name="listModels",
         summary="List the model ids that the server answers.",
