@@ -102,6 +102,7 @@ def order(labelled: Comparison, simulated: Comparison) -> str:
 def chart(runs: Sequence[RunResult], out: Path) -> None:
     """Write the chart of a sweep as a file of its own, in the colours of the report."""
     colours = STYLE.read_text(encoding="utf-8").partition("* {")[0]
+    out.parent.mkdir(parents=True, exist_ok=True)
     head, close, rest = sweep_svg(runs).partition(">")
     out.write_text(f"{head}{close}<style>{colours}</style>{rest}", encoding="utf-8")
 
