@@ -391,6 +391,16 @@ def test_a_pplx_model_that_reads_left_to_right_is_refused(
         vector(directory, "torch")
 
 
+def test_a_tokenizer_that_makes_its_library_panic_is_named(base: Path):
+    """A template with a token that it does not define: the panic is no Exception."""
+    path = base / "tokenizer.json"
+    told = json.loads(path.read_text())
+    told["post_processor"]["special_tokens"] = {}
+    path.write_text(json.dumps(told))
+    with pytest.raises(ModelLoadError, match=r"tokenizer\.json is not a tokenizer"):
+        vector(base, "onnx")
+
+
 def decoder(directory: Path, base: Path, kind: str) -> None:
     import torch
     import transformers

@@ -15,6 +15,9 @@ CONTEXTUAL_PATH = "/v1/contextualizedembeddings"
 INDEPENDENT_PATH = "/v1/embeddings"
 """Takes texts. Each is embedded alone."""
 
+MODELS_PATH = "/v1/models"
+"""Tells what a server of ours has behind each model id."""
+
 PackedFormat = Literal["base64_int8", "base64_binary"]
 """Values of `encoding_format` that the hosted API offers: vectors as base64 of bytes."""
 

@@ -4,6 +4,7 @@ What each file says of it is followed, or refused where another says otherwise.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from ctxembed.backends.config import read_json
 from ctxembed.backends.tokenizer import ChunkTokenizer, from_tokenizer
 from ctxembed.checkpoint import lowercases
-from ctxembed.errors import ModelLoadError
+from ctxembed.errors import EmbedError, ModelLoadError
 
 _BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SAVE = "Hint: make it anew with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`."
@@ -39,12 +40,8 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
     names = _special_names(directory)
     path = directory / "tokenizer.json"
     if path.is_file():
-        try:
+        with _readable(path):
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelLoadError(
-                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
-            ) from error
     elif (directory / "vocab.txt").is_file():
         tokenizer = bert_tokenizer(directory / "vocab.txt", _bert_normalizer(directory))
     else:
@@ -60,10 +57,26 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
     if lowercases(directory):
         own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
         tokenizer.normalizer = Sequence([Lowercase(), *own])
-    made = from_tokenizer(tokenizer, separator, names)
+    with _readable(path):
+        made = from_tokenizer(tokenizer, separator, names)
     if wordpiece:
         _check_bert_frame(directory, made)
     return made
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the file where the library fails: by a plain Exception, or a panic that is none."""
+    try:
+        yield
+    except EmbedError:
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise ModelLoadError(
+                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
+            ) from error
+        raise
 
 
 def bert_tokenizer(vocabulary: Path, normalizer: BertNormalizer | None = None) -> Tokenizer:

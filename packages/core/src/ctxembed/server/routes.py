@@ -14,7 +14,7 @@ from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.request_body import BodyReader, cancel_on_disconnect
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
-from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH
+from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH, MODELS_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,10 @@ def _lifecycle(request: Request) -> Lifecycle:
 _UNAVAILABLE = "The model is still loading, or the server is shutting down."
 _ERRORS: dict[int, tuple[str, type[BaseModel] | None]] = {
     400: ("The model has another name, or the input is empty or too long.", schemas.ErrorResponse),
+    403: ("A page in a browser asks, or another host is meant.", schemas.ErrorResponse),
     408: ("The body took too long to arrive.", schemas.ErrorResponse),
     413: ("The body is too large.", schemas.ErrorResponse),
+    415: ("The body is not said to be JSON.", schemas.ErrorResponse),
     422: ("The body has the wrong shape.", schemas.SchemaErrorResponse),
     429: ("The queue is full; `Retry-After` says when to try again.", schemas.ErrorResponse),
     500: ("The model failed.", schemas.ErrorResponse),
@@ -117,7 +119,7 @@ OPERATIONS = (
         responses={200: ("OK", schemas.EmbeddingsResponse), **_ERRORS},
     ),
     Operation(
-        path="/v1/models",
+        path=MODELS_PATH,
         handler=_models,
         name="listModels",
         summary="List the model ids that the server answers.",

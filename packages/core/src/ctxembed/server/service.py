@@ -69,8 +69,8 @@ class Service:
         self._dispatcher = dispatcher
         self._cached = cached
         self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
-        weight = document_recipe(embedder.settings, self._backend).layout.context_weight
-        self._names = model_names(self._backend.spec, weight, aliases)
+        self._layout = document_recipe(embedder.settings, self._backend).layout
+        self._names = model_names(self._backend.spec, self._layout.context_weight, aliases)
         self._recipe = lru_cache(_RECIPES)(self._make_recipe)
 
     @property
@@ -85,7 +85,7 @@ class Service:
 
     def models(self) -> list[Model]:
         """Return a record for every name that is answered."""
-        spec = self._backend.spec
+        spec, layout = self._backend.spec, self._layout
         return [
             Model(
                 id=name,
@@ -96,6 +96,11 @@ class Service:
                 fingerprint=self.fingerprint,
                 dimensions=spec.dimensions,
                 max_tokens=MAX_DOCUMENT_TOKENS,
+                window_tokens=layout.window_tokens,
+                max_chunk_tokens=min(layout.max_tokens, MAX_DOCUMENT_TOKENS),
+                usual_chunk_tokens=layout.usual_chunk_tokens,
+                context_weight=layout.context_weight,
+                neighbour_weight=layout.neighbour_weight,
                 contextual=spec.contextual,
             )
             for name, routes in routes_by_name(self._names).items()
