@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from ctxembed import Embedder, ModelSpec, Settings, TokenizedChunk
 from ctxembed.cli.app import app
-from ctxembed.cli.demo_table import show
+from ctxembed.cli.comparison_table import show
 from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.evaluation.demo import run_demo
 from ctxembed.testing import FakeBackend

@@ -21,6 +21,9 @@ CONTEXT_INDEX = "context_index"
 CONTEXT_SIZE = "context_size"
 """How many siblings there are, the chunk itself included."""
 
+CHUNK_ID = "chunk_id"
+"""One value per chunk: hash of its source, its context and its place there."""
+
 SOURCE_ID = "source_id"
 """What stays the same when the document is edited: the default name of the key."""
 
@@ -36,13 +39,15 @@ def context_key(document: Document) -> str:
 
     The metadata has a hash of all siblings and the chunk's place among them. Any change in a
     document therefore gives all of its chunks new keys, and a repeated chunk has a key of its own.
-    It is a UUID because some stores take no other id.
+    It is a UUID because some stores take no other id. `chunk_id` says the same again and is left
+    out.
 
     Raises:
         InputError: the metadata has values that JSON does not know.
     """
+    metadata = {key: value for key, value in document.metadata.items() if key != CHUNK_ID}
     try:
-        plain = json.dumps(document.metadata, sort_keys=True)
+        plain = json.dumps(metadata, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise InputError(
             "a chunk's metadata cannot be written as JSON, and so gives no stable key. Hint: leave "

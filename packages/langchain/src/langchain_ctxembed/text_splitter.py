@@ -35,13 +35,14 @@ _NAMES = 5
 class ContextualTextSplitter(TextSplitter):
     """Splits documents and writes into every chunk's metadata which chunks are its siblings.
 
-    `context_id`, `context_index`, `context_size` and a `source_id` are added; other metadata stays.
-    The siblings are registered in this process, so that a `ContextualVectorStore` may be handed the
-    chunks in any slices.
+    `context_id`, `context_index`, `context_size`, `chunk_id` and a `source_id` are added; other
+    metadata stays. The siblings are registered in this process, so that a `ContextualVectorStore`
+    may be handed the chunks in any slices.
 
     Chunks without text (empty, white space, NUL only) are left out before the others are counted;
-    one warning per call says how many, and of which sources. `failures` has the errors of the
-    documents that the last call left out; the `key` of each is the source.
+    one warning per call says how many, and of which sources. `emptied` has the source ids of the
+    documents of the last call that gave no chunk at all; `failures` has the errors of the documents
+    that it left out; the `key` of each is the source.
 
     Args:
         splitter: Any splitter of LangChain. The default cuts at paragraphs, lines, sentences and
@@ -88,6 +89,7 @@ class ContextualTextSplitter(TextSplitter):
         if splitter is not None:
             check_splitter(splitter)
         super().__init__()
+        self.emptied: list[str] = []
         self.failures: list[InputError] = []
         self._errors = errors
         self._splitter = splitter
@@ -104,7 +106,8 @@ class ContextualTextSplitter(TextSplitter):
         Raises:
             InputError: a document that cannot be split or stamped; `key` is its source.
         """
-        self.failures = []
+        self.emptied, self.failures = [], []
+        emptied: list[str] = []
         failures: list[InputError] = []
         splitter = self._inner()
         fingerprint = None if self._embeddings is None else self._embeddings.fingerprint
@@ -125,11 +128,13 @@ class ContextualTextSplitter(TextSplitter):
                     registry=self._registry,
                 )
             except InputError as error:
-                self._failed(error.at(document=numbers[0], key=source), failures)
+                place = error.at(document=numbers[0], key=source, noun="Document")
+                self._failed(place, failures)
             else:
                 blank += [source] * (len(split) - len(texts))
+                emptied += [source] * (not texts)
         _report_blank(blank)
-        self.failures = failures
+        self.emptied, self.failures = emptied, failures
         return chunks
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:

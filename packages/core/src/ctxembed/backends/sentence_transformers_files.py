@@ -178,13 +178,12 @@ def _objection(values: Mapping[str, Any], *, prompted: bool) -> str | None:
         for key, value in values.items()
         if key.startswith("pooling_mode_") and value
     ]
-    told = values.get("pooling_mode", [])
+    told = values.get("pooling_mode", "mean")
     modes += told if isinstance(told, list) else [told]
     wrong = [str(mode) for mode in modes if mode not in ("mean", "mean_tokens")]
-    several = "pooling_mode" in values and isinstance(told, list) and len(told) != 1
-    if not wrong and not several:
-        return None
-    return f"pools by {', '.join(map(str, modes)) if several else ', '.join(wrong)}"
+    if isinstance(told, list) and len(told) != 1:
+        return f"pools by {len(told)} modes ({', '.join(map(str, told))})"
+    return f"pools by {', '.join(wrong)}" if wrong else None
 
 
 def _check_transformer(directory: Path) -> None:

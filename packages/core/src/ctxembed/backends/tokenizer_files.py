@@ -4,6 +4,7 @@ What each file says of it is followed, or refused where another says otherwise.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from ctxembed.backends.config import read_json
 from ctxembed.backends.tokenizer import ChunkTokenizer, from_tokenizer
 from ctxembed.checkpoint import lowercases
-from ctxembed.errors import ModelLoadError
+from ctxembed.errors import EmbedError, ModelLoadError
 
 _BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SAVE = "Hint: make it anew with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`."
@@ -24,6 +25,7 @@ _SAVE = "Hint: make it anew with `AutoTokenizer.from_pretrained(...).save_pretra
 # Classes of transformers that take tokenizer.json as it is; others make their own rules from
 # tokenizer_config.json, and take the words alone.
 _AS_FILED = frozenset(("PreTrainedTokenizerFast", "TokenizersBackend"))
+_NAMING = ("tokenizer_config.json", "special_tokens_map.json")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
@@ -38,12 +40,8 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
     names = _special_names(directory)
     path = directory / "tokenizer.json"
     if path.is_file():
-        try:
+        with _readable(path):
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelLoadError(
-                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
-            ) from error
     elif (directory / "vocab.txt").is_file():
         tokenizer = bert_tokenizer(directory / "vocab.txt", _bert_normalizer(directory))
     else:
@@ -53,16 +51,32 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
         )
     _check_added(directory, tokenizer)
     made_by_class = _values(directory / "tokenizer_config.json").get("tokenizer_class")
-    wordpiece = isinstance(tokenizer.model, WordPiece) and made_by_class not in _AS_FILED
+    wordpiece = isinstance(tokenizer.model, WordPiece) and str(made_by_class) not in _AS_FILED
     if wordpiece:
-        _check_bert_rules(directory, tokenizer, names)
+        _check_bert_rules(directory, tokenizer)
     if lowercases(directory):
         own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
         tokenizer.normalizer = Sequence([Lowercase(), *own])
-    made = from_tokenizer(tokenizer, separator, names)
+    with _readable(path):
+        made = from_tokenizer(tokenizer, separator, names)
     if wordpiece:
-        _check_bert_frame(directory, made, names)
+        _check_bert_frame(directory, made)
     return made
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the file where the library fails: by a plain Exception, or a panic that is none."""
+    try:
+        yield
+    except EmbedError:
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise ModelLoadError(
+                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
+            ) from error
+        raise
 
 
 def bert_tokenizer(vocabulary: Path, normalizer: BertNormalizer | None = None) -> Tokenizer:
@@ -120,7 +134,7 @@ def _told_tokens(directory: Path) -> Iterator[tuple[str, int, str, dict[str, boo
         ) from error
 
 
-def _check_bert_rules(directory: Path, tokenizer: Tokenizer, names: dict[str, str]) -> None:
+def _check_bert_rules(directory: Path, tokenizer: Tokenizer) -> None:
     """Refuse a tokenizer.json that cuts words otherwise than tokenizer_config.json says."""
     model = tokenizer.model
     pairs = {
@@ -132,9 +146,11 @@ def _check_bert_rules(directory: Path, tokenizer: Tokenizer, names: dict[str, st
         for name, (found, wanted) in pairs.items()
         if found is None or found.__getstate__() != wanted.__getstate__()
     ]
-    usual = WordPiece({}, unk_token=names.get("unk_token", "[UNK]"))
-    parts = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word")
+    usual = WordPiece({})
+    parts = ("continuing_subword_prefix", "max_input_chars_per_word")
     wrong += [name for name in parts if getattr(model, name) != getattr(usual, name)]
+    if (_told_names(directory, "unk_token") or {"[UNK]"}) != {model.unk_token}:
+        wrong.append("unk_token")
     if wrong:
         raise ModelLoadError(
             f"{directory}: tokenizer.json and tokenizer_config.json (do_lower_case, "
@@ -143,24 +159,41 @@ def _check_bert_rules(directory: Path, tokenizer: Tokenizer, names: dict[str, st
         )
 
 
-def _check_bert_frame(directory: Path, made: ChunkTokenizer, names: dict[str, str]) -> None:
+def _check_bert_frame(directory: Path, made: ChunkTokenizer) -> None:
     """Refuse a tokenizer.json that puts other tokens around a text than are named elsewhere."""
     for role, ids in (("cls_token", made.opening), ("sep_token", made.closing)):
-        if role in names and ids != (made.tokenizer.token_to_id(names[role]),):
-            raise ModelLoadError(
-                f"{directory}: {role} is {names[role]!r}, and tokenizer.json puts another around "
-                f"a text. {_SAVE}"
-            )
+        for name in _told_names(directory, role):
+            if ids != (made.tokenizer.token_to_id(name),):
+                raise ModelLoadError(
+                    f"{directory}: {role} is {name!r}, and tokenizer.json puts another around a "
+                    f"text. {_SAVE}"
+                )
 
 
 def _special_names(directory: Path) -> dict[str, str]:
     """Return special tokens by role; `special_tokens_map.json` has the last word."""
     names: dict[str, str] = {}
-    for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        for role, token in _values(directory / file).items():
-            name = token.get("content") if isinstance(token, dict) else token
-            if role.endswith("_token") and isinstance(name, str):
-                names[role] = name
+    for file in _NAMING:
+        names |= _named(directory / file)
+    return names
+
+
+def _told_names(directory: Path, role: str) -> set[str]:
+    """Return the special token of a role, of each file that names one."""
+    named = [_named(directory / file) for file in _NAMING]
+    return {names[role] for names in named if role in names}
+
+
+def _named(path: Path) -> dict[str, str]:
+    names = {}
+    for role, token in _values(path).items():
+        name = token.get("content") if isinstance(token, dict) else token
+        if not role.endswith("_token"):
+            continue
+        if isinstance(name, str):
+            names[role] = name
+        elif token is not None and not isinstance(token, bool):  # add_bos_token is true or false
+            raise ModelLoadError(f"{path} should name a token as {role}. {_SAVE}")
     return names
 
 

@@ -18,7 +18,7 @@ from ctxembed.evaluation.result import (
     Provenance,
     RunResult,
 )
-from ctxembed.evaluation.run import Run, answers, ranking
+from ctxembed.evaluation.run import DEPTH, Run, answers, ranking
 from ctxembed.evaluation.verdict import verdict, verdict_alone
 
 METHODS = ("independent", "contextual", "neighbours")
@@ -33,7 +33,8 @@ _SIMULATED = "The queries are simulated: nobody asked them."
 def compare(runs: Sequence[Run], *, seed: int = 0, provenance: Provenance = ()) -> Comparison:
     """Return the figures of runs on one collection, and their differences to the first run.
 
-    Chunks may differ between runs: only queries that each of them has an answer to are counted.
+    Chunks may differ between runs: only queries that each of them has an answer to are counted, and
+    larger chunks than those of the first run are given as much text as ten of those are.
     `seed` is for the intervals: 95 % of draws of whole documents, the same draws for all runs.
 
     Raises:
@@ -44,11 +45,11 @@ def compare(runs: Sequence[Run], *, seed: int = 0, provenance: Provenance = ()) 
         raise ConfigurationError("runs to compare are one or more, all of one collection.")
     corpus, collection = runs[0].corpus, runs[0].corpus.collection
     common = set.intersection(*({query.id for query in run.corpus.queries} for run in runs))
-    kept = [query for query in collection.queries if query.id in common]
+    kept = [query for query in collection.queries if query.id in common and query.answers]
     if not kept:
         raise InputError("no query has a relevant chunk in every run.")
     documents = [next(iter(query.answers)) for query in kept]
-    scores = [_scores(run, common) for run in runs]
+    scores = [_scores(run, runs[0], common) for run in runs]
 
     def less(number: int) -> list[Figures]:
         """Return what each run has more than the one with this number."""
@@ -84,16 +85,28 @@ def compare(runs: Sequence[Run], *, seed: int = 0, provenance: Provenance = ()) 
         beyond=beyond,
         changes=changes,
         heat_map=shown,
-        verdict=" ".join(said),
+        verdict="\n".join(said),
         provenance=provenance,
     )
 
 
-def _scores(run: Run, common: set[str]) -> dict[Metric, Scores]:
-    """Return the scores of the common queries, in the order of the collection."""
+def _scores(run: Run, first: Run, common: set[str]) -> dict[Metric, Scores]:
+    """Return the scores of the common queries, in the order of the collection.
+
+    Larger chunks than those of the first run are given as much text as ten of those are: ten
+    larger ones would be better by that alone.
+    """
     kept = [number for number, query in enumerate(run.corpus.queries) if query.id in common]
-    ranked, wanted = ranking(run), answers(run.corpus)
+    places = DEPTH
+    if not run.corpus.collection.whole:
+        places = max(1, round(DEPTH * min(1, _characters(first) / _characters(run))))
+    ranked, wanted = [row[:places] for row in ranking(run)], answers(run.corpus)
     return score([ranked[number] for number in kept], [wanted[number] for number in kept])
+
+
+def _characters(run: Run) -> float:
+    """Return how long a chunk is on average."""
+    return sum(stop - start for start, stop in run.corpus.places) / len(run.corpus.places)
 
 
 def _figures(
@@ -138,7 +151,7 @@ def _side_by_side(
     if together.corpus is not corpus:
         return None, None
     everything = {query.id for query in corpus.queries}
-    one, two = (_scores(run, everything)["nDCG@10"] for run in (alone, together))
+    one, two = (_scores(run, alone, everything)["nDCG@10"] for run in (alone, together))
     changes = find_changes(corpus, alone.hits[:, 0], together.hits[:, 0], two - one)
     return changes, _heat_map(alone, together)
 

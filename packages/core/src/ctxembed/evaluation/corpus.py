@@ -30,8 +30,8 @@ class Corpus:
     """Documents as chunks, and the queries that have an answer among them.
 
     Chunks are numbered through all documents: `relevant` has the numbers that answer each of
-    `queries`, and `places` where each chunk stands in the text of its document. `unanswered`
-    counts the queries left out because no chunk answers them.
+    `queries`, and `places` where each chunk stands in the text of its document. Queries without
+    such a chunk are left out; where none has labels, all stay.
     """
 
     collection: Collection
@@ -39,7 +39,6 @@ class Corpus:
     places: list[Span]
     queries: list[Query]
     relevant: list[list[int]]
-    unanswered: int
 
     @property
     def texts(self) -> list[list[str]]:
@@ -83,7 +82,9 @@ def cut(collection: Collection, split: Split) -> Corpus:
         ]
         for query in collection.queries
     ]
-    kept = [(q, found) for q, found in zip(collection.queries, answers, strict=True) if found]
+    labelled = any(query.answers for query in collection.queries)
+    both = zip(collection.queries, answers, strict=True)
+    kept = [(query, found) for query, found in both if found or not labelled]
     if collection.queries and not kept:
         raise InputError("no query has a chunk that answers it. Hint: check the spans.")
     return Corpus(
@@ -92,7 +93,6 @@ def cut(collection: Collection, split: Split) -> Corpus:
         places,
         [query for query, _ in kept],
         [found for _, found in kept],
-        len(answers) - len(kept),
     )
 
 

@@ -124,6 +124,15 @@ def load_encoder(
     with _trial(directory):
         exact = Encoder(model, tokenizer.pad, torch.device("cpu"), "torch")
         padded = ignores_padding(exact.states_apart, probe)
+        causal = _is_causal(exact, probe[1])
+    told = model.config
+    both_ways = getattr(told, "use_bidirectional_attention", None)
+    if causal and (both_ways or getattr(told, "is_causal", None) is False):
+        raise ModelLoadError(
+            f"{directory}: config.json asks for attention both ways (is_causal, "
+            "use_bidirectional_attention), and this transformers' class reads left to right. "
+            "Hint: a newer transformers may follow it; an ONNX export has it built in."
+        )
     if dtype == torch.int8:
         # padding changes the last bits of attention, and these tip roundings to 8 bits
         padded = False
@@ -135,6 +144,13 @@ def load_encoder(
     with _trial(directory):
         encoder.states(probe[:1])
     return encoder
+
+
+def _is_causal(encoder: Encoder, window: Sequence[int]) -> bool:
+    """Tell whether the first state of a window is the same whatever the last token is."""
+    other = [*window[:-1], window[-2] if window[-1] != window[-2] else window[0]]
+    one, two = (encoder.states([each])[0] for each in (window, other))
+    return len(window) > 1 and torch.equal(one, two)
 
 
 def _from_pretrained(weights: Weights) -> Any:  # noqa: ANN401 - transformers' own classes
