@@ -5,7 +5,6 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -38,7 +37,7 @@ from haystack_integrations.components.embedders.ctxembed.siblings import (
     without_copies,
 )
 from haystack_integrations.components.embedders.ctxembed.source_chunks import (
-    SourceChunks,
+    EmbeddingPlan,
     TextTemplate,
     chunks_located,
     chunks_of,
@@ -47,19 +46,6 @@ from haystack_integrations.components.embedders.ctxembed.source_chunks import (
 
 Outcomes = Sequence[Array | EmbedError]
 """One array, or one error about the input, per source."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A call: its documents without copies, where each given one is among them, and its sources.
-
-    `texts` has what is embedded of each source, or its error.
-    """
-
-    documents: list[Document]
-    places: list[int]
-    sources: list[SourceChunks]
-    texts: list[Any]
 
 
 @component
@@ -257,7 +243,7 @@ class ContextualDocumentEmbedder(EmbedderBase):
                         outcomes = [_of_input(outcome) async for outcome in stream]
         return self._result(plan, outcomes, usage_since(before, embedder.usage))
 
-    def _plan(self, documents: list[Document]) -> _Plan:
+    def _plan(self, documents: list[Document]) -> EmbeddingPlan:
         check_documents(documents, type(self).__name__)
         named = [with_text_source(document, self.source_key) for document in documents]
         distinct, places = without_copies(named, self._grouping)
@@ -281,9 +267,11 @@ class ContextualDocumentEmbedder(EmbedderBase):
         report_blank(sources)
         embedded = [each for each in sources if each.texts]
         texts = [each.siblings.error or each.texts for each in embedded]
-        return _Plan(distinct, places, embedded, texts)
+        return EmbeddingPlan(distinct, places, embedded, texts)
 
-    def _result(self, plan: _Plan, outcomes: Outcomes, usage: dict[str, Any]) -> dict[str, Any]:
+    def _result(
+        self, plan: EmbeddingPlan, outcomes: Outcomes, usage: dict[str, Any]
+    ) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
         failed = []
         for source, outcome in zip(plan.sources, outcomes, strict=True):

@@ -82,6 +82,19 @@ class SourceChunks:
         return error if error.chunk is None else error.at(chunk=self.numbers[error.chunk])
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingPlan:
+    """A call: its documents without copies, where each given one is among them, and its sources.
+
+    `texts` has what is embedded of each source, or its error.
+    """
+
+    documents: list[Document]
+    places: list[int]
+    sources: list[SourceChunks]
+    texts: list[Any]
+
+
 def chunks_of(
     siblings: Siblings, documents: Sequence[Document], template: TextTemplate, *, keep_blank: bool
 ) -> SourceChunks:
