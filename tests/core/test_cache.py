@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import pickle
 import random
 import resource
 import signal
@@ -12,7 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,64 @@ def test_any_history_gives_the_rows_of_no_cache(tmp_path_factory, history):
         assert embedder.usage.cached_documents == sum(
             any(chunk.strip() for chunk in each) for each in documents
         )
+
+
+ANSWER = """
+import pickle, sys
+from ctxembed import Embedder, Limits, Settings
+from ctxembed.testing import FakeBackend
+
+while True:
+    folder, documents, recipe, spec, batch_tokens = pickle.load(sys.stdin.buffer)
+    backend = FakeBackend(spec, Limits(batch_tokens=batch_tokens))
+    with Embedder(backend, Settings(cache=folder, **recipe)) as embedder:
+        pickle.dump(embedder.embed_documents(documents), sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Give three running programs that embed over a cache what comes by their input."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", ANSWER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            )
+            for _ in range(3)
+        ]
+        for program in started:
+            stack.callback(program.kill)
+        yield started
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(
+            st.sets(st.integers(0, 2), min_size=1),
+            DOCUMENTS,
+            RECIPES.filter(lambda recipe: recipe["encoding"] != "ubinary"),
+            st.sampled_from([SPEC, TANH]),
+            st.integers(8, 60),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_history_of_processes_gives_the_rows_of_no_cache(tmp_path_factory, programs, history):
+    """Each step goes to one process, or to several at once; all share one folder."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    for numbers, documents, recipe, spec, batch_tokens in history:
+        asked = [programs[number] for number in sorted(numbers)]
+        for program in asked:
+            pickle.dump((folder, documents, recipe, spec, batch_tokens), program.stdin)
+            program.stdin.flush()
+        expected = plain(documents, FakeBackend(spec), **recipe)
+        for program in asked:
+            assert_rows(expected, pickle.load(program.stdout))
 
 
 def test_a_changed_document_alone_is_read(tmp_path):
@@ -809,10 +868,11 @@ while True:
 """
 
 
-def test_killed_in_a_write_twenty_times(tmp_path):
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_in_a_write(tmp_path, times):
     """What a killed process had finished is there, whole, and the next one goes on."""
     chance = random.Random(7)
-    for turn in range(20):
+    for turn in range(times):
         with subprocess.Popen(
             [sys.executable, "-c", WRITE_FOREVER, str(tmp_path), str(turn)],
             stdout=subprocess.PIPE,

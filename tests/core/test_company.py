@@ -51,5 +51,17 @@ def test_documents_with_company_or_without_siblings_are_not_told(told, embed):
     assert not told(embed)
 
 
+@pytest.mark.parametrize("only", [LARGE[:1], ["one two three"]])
+def test_a_document_that_became_one_large_chunk_counts(told, only):
+    def embed(embedder):
+        embedder.embed_documents([only, ["short"], ["short", "too"]])
+        embedder.embed_documents([only, only])
+
+    (message,) = told(embed, window_tokens=8)
+
+    assert message.startswith("2 of 2 chunks have no sibling in their window of 8 tokens")
+    assert message.endswith("up to 2 tokens, or set another window_tokens.")
+
+
 def test_independent_vectors_are_what_was_asked_for(told):
     assert not told(lambda e: e.embed_documents([LARGE]), window_tokens=10, context_weight=0)

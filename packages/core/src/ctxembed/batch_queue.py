@@ -20,12 +20,14 @@ class BatchQueue(Generic[FutureRows]):
 
     Large documents go one after the other. `most` is how many batches may wait and be under way
     before no more documents are read; at most half of them are `under_way`. There a batch has the
-    places of its windows.
+    places of its windows. `cancel` gives up a batch that the model has not begun, and tells whether
+    it could.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, cancel: Callable[[FutureRows], bool]) -> None:
         self.under_way: dict[FutureRows, list[Place]] = {}
         self._most = most
+        self._cancel = cancel
         self._others: deque[PlannedBatch] = deque()
         self._large: dict[int, deque[PlannedBatch]] = {}
         self._large_is_next = False
@@ -67,7 +69,7 @@ class BatchQueue(Generic[FutureRows]):
         self._others = deque(each for each in self._others if min(each.places)[0] <= failed)
         self._large = {n: batches for n, batches in self._large.items() if n <= failed}
         for future in [*self.under_way]:
-            if min(self.under_way[future])[0] > failed and future.cancel():
+            if min(self.under_way[future])[0] > failed and self._cancel(future):
                 del self.under_way[future]
 
     def _next(self) -> PlannedBatch:

@@ -2,8 +2,7 @@
 
 Results come in the order of the documents, whatever the order in which their batches end. A slow
 batch holds up no other: documents behind it are read, embedded and kept until about `HELD_BYTES` of
-them wait. What is planned is in `planning`, which batch is next in `batch_queue`, how rows become
-documents in `assembly`.
+them wait. `planning` has what is planned, `batch_queue` which batch is next, `assembly` the rest.
 """
 
 import asyncio
@@ -11,14 +10,15 @@ import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Callable,
     Generator,
     Iterable,
     Iterator,
     Sequence,
 )
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event
@@ -50,6 +50,7 @@ from ctxembed.planning import (
 )
 from ctxembed.progress import Watch, unwatched
 from ctxembed.recipe import Recipe
+from ctxembed.tasks import SECONDS_FOR_THE_REST, Gate, cancelled, finished
 from ctxembed.telemetry import EmbeddingCall, embedding_call
 from ctxembed.usage import Usage
 
@@ -79,35 +80,32 @@ class Runner:
     ) -> Generator[Outcome]:
         """Yield one array or error per document, in order; with "raise" the first error ends it."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), iter(documents)
-        queue: BatchQueue[Future[list[Outcome]]] = _queue(limits)
+        queue: BatchQueue[Future[list[Outcome]]] = _queue(limits, Future.cancel)
         done: SimpleQueue[Future[list[Outcome]]] = SimpleQueue()
-        stopped, more = Event(), True
-        pool = ThreadPoolExecutor(limits.concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
+        more = True
 
-        with self._call(recipe, assembly) as call:
+        with (
+            self._call(recipe, assembly) as call,
+            _threads(limits.concurrency, queue, assembly, recipe) as pool,
+        ):
 
             def started(batch: Batch) -> Future[list[Outcome]]:
                 future = pool.submit(self._embed, batch, recipe, call)
                 future.add_done_callback(done.put)
                 return future
 
-            try:
-                while more or queue:
-                    if more and _wants_more(queue, assembly):
-                        block = read_block(source, block_size(limits))
-                        more = bool(block)
-                        queue.add(self._plan(block, assembly, recipe, call))
-                    elif places := queue.end(ended := done.get()):
-                        assembly.put(places, ended.result())
-                    if assembly.failed is not None:
-                        queue.cancel_behind(assembly.failed)
-                    queue.start(started)
-                    watch(assembly.progress)
-                    yield from assembly.ready()
-            finally:
-                stopped.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                _put_rest(assembly, queue.under_way, recipe)
+            while more or queue:
+                if more and _wants_more(queue, assembly):
+                    block = read_block(source, block_size(limits))
+                    more = bool(block)
+                    queue.add(self._plan(block, assembly, recipe, call))
+                elif places := queue.end(ended := done.get()):
+                    assembly.put(places, ended.result())
+                if assembly.failed is not None:
+                    queue.cancel_behind(assembly.failed)
+                queue.start(started)
+                watch(assembly.progress)
+                yield from assembly.ready()
 
     async def astream(
         self,
@@ -118,21 +116,20 @@ class Runner:
     ) -> AsyncGenerator[Outcome]:
         """Like `stream`, without blocking the event loop."""
         limits, assembly, source = self._backend.limits, Assembly(recipe, errors), aiter(documents)
-        queue: BatchQueue[asyncio.Future[list[Outcome]]] = _queue(limits)
-        done: asyncio.Queue[asyncio.Future[list[Outcome]]] = asyncio.Queue()
-        gate, more = asyncio.Semaphore(limits.concurrency), True
-        tasks: set[asyncio.Task[list[Outcome]]] = set()
+        gate, more = Gate(limits.concurrency), True
+        queue: BatchQueue[asyncio.Task[list[Outcome]]] = _queue(limits, gate.cancel)
+        done: asyncio.Queue[asyncio.Task[list[Outcome]]] = asyncio.Queue()
 
         with self._call(recipe, assembly) as call:
+            async with _tasks(gate, queue, assembly, recipe) as tasks:
 
-            def started(batch: Batch) -> asyncio.Future[list[Outcome]]:
-                task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-                task.add_done_callback(done.put_nowait)
-                return task
+                def started(batch: Batch) -> asyncio.Task[list[Outcome]]:
+                    task = asyncio.create_task(self._aembed(batch, recipe, gate, call))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                    task.add_done_callback(done.put_nowait)
+                    return task
 
-            try:
                 while more or queue:
                     if more and _wants_more(queue, assembly):
                         block = await aread_block(source, block_size(limits))
@@ -141,16 +138,13 @@ class Runner:
                             await asyncio.to_thread(self._plan, block, assembly, recipe, call)
                         )
                     elif places := queue.end(ended := await done.get()):
-                        await _finished(assembly.put, places, ended.result())
+                        await finished(assembly.put, places, ended.result())
                     if assembly.failed is not None:
                         queue.cancel_behind(assembly.failed)
                     queue.start(started)
                     watch(assembly.progress)
                     for outcome in assembly.ready():
                         yield outcome
-            finally:
-                await _cancelled(tasks)
-                await _finished(_put_rest, assembly, queue.under_way, recipe)
 
     @contextmanager
     def _call(self, recipe: Recipe, assembly: Assembly) -> Iterator[EmbeddingCall]:
@@ -177,14 +171,15 @@ class Runner:
         with self._lock:
             cached += self.usage.cached_documents
             self.usage = replace(self.usage, cached_documents=cached)
-        chunks, seen = count_siblings(documents)
+        usual = recipe.layout.usual_chunk_tokens
+        chunks, seen = count_siblings(documents, usual)
         if recipe.layout.context_weight and 2 * seen < chunks and not self._warned:
             self._warned = True
             _LOG.warning(
                 "%d of %d chunks have no sibling in their window of %d tokens: context does "
-                "nothing for them. Hint: chunks of a quarter of the window at most, or another "
+                "nothing for them. Hint: split into chunks of up to %d tokens, or set another "
                 "window_tokens.",
-                *(chunks - seen, chunks, recipe.layout.window_tokens),
+                *(chunks - seen, chunks, recipe.layout.window_tokens, usual),
             )
         return plan_batches(documents, recipe, self._backend.limits)
 
@@ -200,10 +195,10 @@ class Runner:
         return [row for part in parts for row in self._embed(part, recipe, call)]
 
     async def _aembed(
-        self, batch: Batch, recipe: Recipe, gate: asyncio.Semaphore, call: EmbeddingCall
+        self, batch: Batch, recipe: Recipe, gate: Gate, call: EmbeddingCall
     ) -> list[Outcome]:
         try:
-            async with gate:
+            async with gate.entered():
                 with call.batch(len(batch.windows), batch.tokens):
                     rows = await self._backend.aembed(batch)
                     return self._counted(batch, rows, recipe)
@@ -223,13 +218,50 @@ class Runner:
         return [*rows]
 
 
+@contextmanager
+def _threads(
+    concurrency: int, queue: BatchQueue[Future[Any]], assembly: Assembly, recipe: Recipe
+) -> Iterator[ThreadPoolExecutor]:
+    """Give threads for the batches of a call, and keep what is under way when it fails."""
+    stopped = Event()
+    pool = ThreadPoolExecutor(concurrency, "ctxembed-batch", STOPPED.set, (stopped,))
+    try:
+        yield pool
+    except EmbedError:
+        if recipe.cache is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(queue.under_way, SECONDS_FOR_THE_REST)
+        raise
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        _put_rest(assembly, queue.under_way, recipe)
+
+
+@asynccontextmanager
+async def _tasks(
+    gate: Gate, queue: BatchQueue[asyncio.Task[Any]], assembly: Assembly, recipe: Recipe
+) -> AsyncIterator[set[asyncio.Task[Any]]]:
+    """Give a set for the tasks of a call, and keep what is under way when it fails."""
+    tasks: set[asyncio.Task[Any]] = set()
+    try:
+        yield tasks
+    except EmbedError:
+        if recipe.cache is not None:
+            await gate.close(queue.under_way)
+        raise
+    finally:
+        await cancelled(tasks)
+        await finished(_put_rest, assembly, queue.under_way, recipe)
+
+
 def _wants_more(queue: BatchQueue[Any], assembly: Assembly) -> bool:
     """Tell whether more documents should be read now."""
     return queue.has_room and assembly.held < HELD_BYTES and assembly.failed is None
 
 
-def _queue(limits: Limits) -> BatchQueue[Any]:
-    return BatchQueue(BATCHES_PER_BLOCK * limits.concurrency)
+def _queue(limits: Limits, cancel: Callable[[Any], bool]) -> BatchQueue[Any]:
+    return BatchQueue(BATCHES_PER_BLOCK * limits.concurrency, cancel)
 
 
 def halves(parts: Sequence[T], error: Exception) -> tuple[Sequence[T], ...]:
@@ -257,23 +289,6 @@ def _failed(batch: Batch, error: EmbedError) -> list[Outcome]:
     numbers = [window.document for window in batch.windows]
     last = max(numbers) if max(numbers) > min(numbers) else None
     return [error.at(document=min(numbers), last_document=last)] * len(numbers)
-
-
-async def _finished(function: Callable[..., None], *given: object) -> None:
-    """Run a function in a thread, and wait for its end also where the call is cancelled."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *given))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
-async def _cancelled(started: Iterable[asyncio.Task[list[Outcome]]]) -> None:
-    left = [*started]
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
 
 
 def _put_rest(assembly: Assembly, under_way: dict[Any, list[Place]], recipe: Recipe) -> None:

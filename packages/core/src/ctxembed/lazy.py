@@ -16,6 +16,7 @@ from ctxembed.forks import fork_lock
 from ctxembed.progress import Watch, progress_bar
 from ctxembed.settings import Settings
 from ctxembed.settings_keywords import SharedKeywords
+from ctxembed.windows import usual_chunk_tokens
 from ctxembed.wire import KEY_VARIABLES
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "has_text",
     "located_errors",
     "progress_bar",
+    "usual_chunk_tokens",
 ]
 
 Key = str | Callable[[], str | None] | None
@@ -45,7 +47,7 @@ class LazyEmbedder:
     def __init__(self) -> None:
         self._lock = fork_lock()
         self._found: dict[tuple[Settings, Key], Embedder] = {}
-        self._warned = False
+        self._warned: set[str] = set()
 
     def get(self, settings: Settings, api_key: Key = None) -> Embedder:
         """Return the embedder for the settings, opened if it is not open yet."""
@@ -70,9 +72,9 @@ class LazyEmbedder:
         return settings.fingerprint() if embedder is None else embedder.fingerprint
 
     def warn_once(self, logger: Logger, message: str, *values: object) -> None:
-        """Log a warning, the first time only."""
-        if not self._warned:
-            self._warned = True
+        """Log a warning, the first time only for each message."""
+        if message not in self._warned:
+            self._warned.add(message)
             logger.warning(message, *values)
 
     def close(self) -> None:

@@ -196,11 +196,16 @@ def count_cached(documents: Iterable[PlannedDocument]) -> int:
     return sum(map(is_cached, documents))
 
 
-def count_siblings(documents: Iterable[PlannedDocument]) -> tuple[int, int]:
-    """Return how many chunks to be read have siblings, and how many of them see any in a window."""
+def count_siblings(
+    documents: Iterable[PlannedDocument], usual_chunk_tokens: int
+) -> tuple[int, int]:
+    """Return how many chunks to be read could have company, and how many have it in a window.
+
+    A document's only chunk could have had company where it is larger than chunks usually are.
+    """
     chunks = seen = 0
     for document in documents:
-        if len(document.read) > 1 and document.windows:
+        if document.windows and (len(document.read) > 1 or document.tokens > usual_chunk_tokens):
             chunks += len(document.read)
             seen += sum(len(each.keep) for each in document.windows if len(each.chunks) > 1)
     return chunks, seen

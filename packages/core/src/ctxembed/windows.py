@@ -14,6 +14,8 @@ from ctxembed.errors import ConfigurationError, DocumentTooLongError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import LongChunks, Settings
 
+_MOST_CHUNK_TOKENS, _CHUNKS_PER_WINDOW = 256, 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -36,7 +38,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How documents are cut: settings and model facts that `plan_windows` needs, in tokens."""
+    """How documents are cut: settings and model facts that `plan_windows` needs, in tokens.
+
+    `most_usual` bounds the usual size of a chunk, whatever the window.
+    """
 
     max_tokens: int
     window_tokens: int
@@ -45,6 +50,12 @@ class Layout:
     neighbour_weight: float
     separator_tokens: int
     long_chunks: LongChunks = "error"
+    most_usual: int = _MOST_CHUNK_TOKENS
+
+    @property
+    def usual_chunk_tokens(self) -> int:
+        """The usual limit of a chunk: so low that several chunks share a window."""
+        return min(self.most_usual, max(1, self.window_tokens // _CHUNKS_PER_WINDOW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,16 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
         neighbour_weight=neighbours,
         separator_tokens=spec.separator_tokens,
         long_chunks=settings.long_chunks,
+        most_usual=spec.usual_chunk_tokens or _MOST_CHUNK_TOKENS,
     )
+
+
+def usual_chunk_tokens(settings: Settings, spec: ModelSpec) -> int:
+    """Return the usual limit of a chunk in tokens, for text that is split for a model.
+
+    It is a quarter of the window, and 256 at the most.
+    """
+    return layout_for(settings, spec).usual_chunk_tokens
 
 
 def spans(

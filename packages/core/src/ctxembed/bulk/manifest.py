@@ -17,7 +17,7 @@ from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.files.origin import Origin
 from ctxembed.recipe import document_recipe, made_with
 from ctxembed.settings import Settings
-from ctxembed.splitting import usual_chunk_tokens
+from ctxembed.windows import usual_chunk_tokens
 
 _FORMAT = 1
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)

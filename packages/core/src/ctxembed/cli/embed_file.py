@@ -37,7 +37,8 @@ def embed_file(
     progress: bool | None = None,
 ) -> None:
     """Embed the documents of one input into one file, which appears when it is complete."""
-    from ctxembed.splitting import chunker, usual_chunk_tokens
+    from ctxembed.splitting import chunker
+    from ctxembed.windows import usual_chunk_tokens
 
     skipped = Path("ctxembed.errors.jsonl" if out == STANDARD else f"{out}.errors.jsonl")
     _check_paths(source.path, out, skipped, skip=skip)

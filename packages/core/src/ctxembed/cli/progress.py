@@ -10,7 +10,7 @@ from ctxembed.cli.plurals import counted
 from ctxembed.progress import Progress, clock_time
 
 if TYPE_CHECKING:
-    from ctxembed.evaluation.vectors import Watch
+    from ctxembed.evaluation.shared_vectors import Watch
 
 _SECONDS_BETWEEN_LINES = 30
 

@@ -70,7 +70,8 @@ def run(task: dict[str, Any], tell: Tell) -> None:
 
 def _measure(embedder: Embedder, task: dict[str, Any], tell: Tell, backend: str) -> None:
     from ctxembed.cli.bench import documents, measurement, peak_memory
-    from ctxembed.splitting import splitter, usual_chunk_tokens
+    from ctxembed.splitting import splitter
+    from ctxembed.windows import usual_chunk_tokens
 
     data = None if task["data"] is None else Path(task["data"])
     most = task["chunk_tokens"] or usual_chunk_tokens(embedder.settings, embedder.backend.spec)
