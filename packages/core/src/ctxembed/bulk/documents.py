@@ -71,7 +71,7 @@ class FailedDocument:
         failed = self.failure
         values = {
             "file": self.source.input.name,
-            self.source.input.noun: failed.line,
+            "line": failed.line,
             "id": failed.id,
             "chunk": failed.chunk,
             "error": failed.error,
