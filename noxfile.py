@@ -140,6 +140,14 @@ def tests_stores(session: nox.Session) -> None:
     session.run("pytest", "tests/langchain/stores", "-m", "", *session.posargs)
 
 
+@nox.session(name="tests-engines")
+def tests_engines(session: nox.Session) -> None:
+    """The recipes of docs/bulk.md run, and the readers named there read; Spark needs Java."""
+    # without the pins: the engines hold back some libraries that the other sessions have newer
+    session.install("--group", "tests", "--group", "engines", *EVERY_EXTRA)
+    session.run("pytest", "tests/bulk", "-m", "", *session.posargs)
+
+
 @nox.session(name="tests-reference")
 def tests_reference(session: nox.Session) -> None:
     """Public layouts, and damaged ones, give the vectors of sentence-transformers or none."""

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ctxembed.errors import ConfigurationError
+from ctxembed.files import replacement
 from ctxembed.files.replacement import Replacement
 
 
@@ -40,6 +41,40 @@ def test_old_file_stays_when_the_block_ends_without(tmp_path, fault):
 
     assert path.read_bytes() == b"old"
     assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are locked on POSIX")
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    left = tmp_path / ".ctxembed-0123456789abcdef.part"
+    left.write_bytes(b"half")
+    other = tmp_path / ".ctxembed-settings"
+    other.touch()
+    with Replacement(tmp_path / "a") as first, Replacement(tmp_path / "b") as second:
+        assert not left.exists()
+        for new in (first, second):
+            new.file.write(b"new")
+            new.publish()
+
+    assert {tmp_path / "a", tmp_path / "b", other} == set(tmp_path.iterdir())
+
+
+def test_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    locked = replacement._lock
+    removed = []
+
+    def remove(file):
+        if not removed:
+            removed.append(tmp_path / file.name)
+            removed[0].unlink()
+        locked(file)
+
+    monkeypatch.setattr(replacement, "_lock", remove)
+    with Replacement(tmp_path / "a") as new:
+        new.file.write(b"new")
+        new.publish()
+
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert [tmp_path / "a"] == list(tmp_path.iterdir())
 
 
 def test_link_is_followed(tmp_path):

@@ -13,8 +13,8 @@ class Changes:
     """The difference between the input and what is stored, in documents.
 
     `same` have the chunks and kept values that are stored; of those that are `changed` some may
-    have other kept values only. `gone` are stored and not in the input, `removed` those of them
-    that go. The model has to read `embedded`.
+    have other kept values only. `gone` are stored and not in the input, or without text there;
+    `removed` are those of them that go. The model has to read `embedded`.
     """
 
     same: int = 0
@@ -39,11 +39,13 @@ class Changes:
 def compare(wanted: Sequence[Wanted], listing: Listing | None, *, prune: bool = False) -> Changes:
     """Return what differs between the documents of a shard in the input and in its file."""
     stored = listing or {}
-    same = new = changed = 0
+    same = new = changed = emptied = 0
     for each in wanted:
         old = stored.get(each.key)
         if old is None:
             new += each.siblings != NOTHING
+        elif each.siblings == NOTHING:
+            emptied += 1
         elif (old.siblings, old.kept) == (each.siblings, each.kept):
             same += 1
         else:
@@ -54,7 +56,7 @@ def compare(wanted: Sequence[Wanted], listing: Listing | None, *, prune: bool = 
         new=new,
         changed=changed,
         gone=gone,
-        removed=gone if prune else 0,
+        removed=gone if prune else emptied,
         embedded=len(to_embed(wanted, stored)),
         missing=listing is None,
     )

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from ctxembed.documents import check_document, sibling_fingerprint
 from ctxembed.errors import InputError
@@ -32,9 +32,11 @@ class Source:
         return f"{self.input.name}, {told}"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A document of the input: its key, a hash of its chunks and of what is kept, its place."""
+class Wanted(NamedTuple):
+    """A document of the input: its key, a hash of its chunks and of what is kept, its place.
+
+    A tuple, because there are millions of them.
+    """
 
     key: bytes
     siblings: bytes
@@ -69,7 +71,7 @@ class FailedDocument:
         failed = self.failure
         values = {
             "file": self.source.input.name,
-            self.source.input.noun: failed.line,
+            "line": failed.line,
             "id": failed.id,
             "chunk": failed.chunk,
             "error": failed.error,

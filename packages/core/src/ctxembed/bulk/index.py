@@ -208,7 +208,7 @@ def _whole(text: str) -> list[str]:
 
 
 def _wanted(records: Array) -> list[Wanted]:
-    return [Wanted(*values) for values in _RECORD.iter_unpack(records.tobytes())]
+    return [Wanted._make(values) for values in _RECORD.iter_unpack(records.tobytes())]
 
 
 def _copied(lines: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:

@@ -20,6 +20,9 @@ from ctxembed.progress import Watch, unwatched
 from ctxembed.settings import Settings
 
 SHARD_DOCUMENTS = 200
+_MOST_SHARDS = 64
+"""How many shards make one task, so that several workers have something to do."""
+
 GROWTH = 8
 """How many times as many documents as a shard was to hold are told."""
 
@@ -158,7 +161,7 @@ def _tasks(changes: Iterable[Changes], most: int) -> list[Task]:
     for number, each in enumerate(changes):
         if not each.any:
             continue
-        if group and documents + each.embedded > most:
+        if group and (documents + each.embedded > most or len(group) == _MOST_SHARDS):
             tasks.append(Task(tuple(group)))
             group, documents = [], 0
         group.append(number)

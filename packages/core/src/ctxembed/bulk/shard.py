@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +33,7 @@ _GROUP_ROWS = 16_384
 _SIBLINGS = pa.field("siblings", pa.binary(16), nullable=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
+class StoredDocument(NamedTuple):
     """A document of a shard: id, hash of its chunks, hash of what is kept, and its rows."""
 
     id: str
@@ -112,7 +111,7 @@ def read_listing(path: Path, manifest: Manifest) -> Listing | None:
     try:
         with _opened(path) as file:
             check_shard(path, file.schema_arrow, manifest)
-            table = file.read(["id", "chunk_index", _SIBLINGS.name])
+            table = file.read(["id", "chunk_index", _SIBLINGS.name], use_threads=False)
     except FileNotFoundError:
         return None
     firsts = np.flatnonzero(table["chunk_index"].to_numpy() == 0)

@@ -189,10 +189,7 @@ def worker_settings(settings: Settings, workers: int) -> list[Settings]:
     """
     if workers == 1:
         return [settings]
-    gpus = 0
-    if settings.resolve_backend() == "torch" and settings.device in _ANY_GPU:
-        with suppress(ModuleNotFoundError):  # said when the model is opened
-            gpus = import_module("ctxembed.backends.torch.device").gpu_count()
+    gpus = _gpus(settings)
     if gpus >= workers:
         return [replace(settings, device=f"cuda:{number}") for number in range(workers)]
     if gpus or (settings.device or "").startswith("cuda"):
@@ -201,6 +198,17 @@ def worker_settings(settings: Settings, workers: int) -> list[Settings]:
             f'--workers {gpus or 1}, or device="cpu".'
         )
     return [settings] * workers
+
+
+def _gpus(settings: Settings) -> int:
+    """Return how many GPUs the workers may be spread over; importing torch takes seconds."""
+    if settings.resolve_backend() != "torch" or settings.device not in _ANY_GPU:
+        return 0
+    try:
+        device = import_module("ctxembed.backends.torch.device")
+    except ModuleNotFoundError:
+        return 0  # said when the model is opened
+    return int(device.gpu_count())
 
 
 @contextmanager

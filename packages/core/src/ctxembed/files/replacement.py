@@ -10,42 +10,78 @@ from typing import BinaryIO, Self
 
 from ctxembed.errors import ConfigurationError
 
+if sys.platform != "win32":
+    import fcntl
+
 
 class Replacement:
     """A new file beside `path`: `publish` puts it in place, else the end of the block removes it.
 
     A file at `path` stays as it is until then, and its permissions go to the new file. A link is
-    followed; what is no regular file is refused.
+    followed; what is no regular file is refused. What killed processes left in the folder goes:
+    each new file is locked, and a lock ends with its process.
     """
 
     file: BinaryIO
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        # not made from the file's name, which may be as long as names can be
-        self._part = self._path.with_name(f".ctxembed-{secrets.token_hex(8)}.part")
 
     def __enter__(self) -> Self:
         mode = check_replaceable(self._path)
+        _remove_abandoned(self._path.parent)
         try:
-            self.file = _create(self._part, mode)
+            self._create(mode)
         except OSError as error:
             error.filename = str(self._path)
             raise
         return self
 
+    def _create(self, mode: int | None) -> None:
+        """Open a new file and lock it; another one where it was taken for abandoned before."""
+        while True:
+            # not made from the file's name, which may be as long as names can be
+            self._part = self._path.with_name(f".ctxembed-{secrets.token_hex(8)}.part")
+            self.file = _create(self._part, mode)
+            try:
+                _lock(self.file)
+                if self._part.exists():
+                    return
+            except BlockingIOError:
+                pass  # another process is about to remove it
+            except OSError:
+                return  # there are no locks, so nothing is taken for abandoned
+            self.file.close()
+
     def publish(self) -> None:
         """Make sure that everything is on disk, and rename."""
         self.file.flush()
         os.fsync(self.file.fileno())
+        if sys.platform == "win32":
+            self.file.close()  # no open file is renamed there
+        self._part.replace(self._path)  # while it is locked, so that nobody removes it
         self.file.close()
-        self._part.replace(self._path)
 
     def __exit__(self, *_: object) -> None:
         try:
             self.file.close()
         finally:
             self._part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the new files of processes that were killed."""
+    for path in folder.glob(".ctxembed-*.part"):
+        with suppress(OSError), path.open("r+b") as file:
+            _lock(file)
+            path.unlink()
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a file as long as it is open, or raise `OSError`."""
+    if sys.platform == "win32":
+        raise OSError
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_replaceable(path: Path) -> int | None:
