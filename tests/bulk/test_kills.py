@@ -179,6 +179,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed(
     wait_for(lambda: any((root / "data").glob("part-*")), first)
     time.sleep(moment)
     first.kill()
+    first.wait()
     finished(start(*options(3)))
 
     assert contents(root) == expected(documents(COUNT))

@@ -1,5 +1,6 @@
 """`ctxembed evaluate`, on a backend without weights: queries of every kind, outputs, bad input."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -57,10 +58,33 @@ def test_labels_of_the_folder_are_taken_and_a_sweep_is_shown(run, folder):
         assert re.search(rf"^[+ ] {row}  ", result.stdout, re.MULTILINE)
     (page,) = pages(folder)
     assert result.stdout.endswith(f"\nReport: {page}\n")
-    html = page.read_text(encoding="utf-8")
-    assert html.count("<svg") == 3
-    assert "to run it again" in html
-    assert html.count('class="best"') == result.stdout.count("\n+ ")
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 3
+    assert "to run it again" in text
+    assert text.count('class="best"') == result.stdout.count("\n+ ")
+
+
+def sentences(page: str) -> list[str]:
+    """Return the sentences of a report in its own words: no plots, tables, texts or facts."""
+    for tag in ("style", "svg", "table", "article", "dl"):
+        page = re.sub(rf"<{tag}\b.*?</{tag}>", "", page, flags=re.DOTALL)
+    text = re.sub(r"<(?:p|h\d|figcaption|div)\b[^>]*>", ". ", page)
+    return re.split(r"[.:] ", " ".join(re.sub(r"<[^>]+>", "", text).split()))
+
+
+def test_no_sentence_of_the_report_is_long_and_the_terminal_has_the_same_words(run, folder):
+    """Thirty words at the most; what was found is said in one way."""
+    (folder / "queries.jsonl").unlink()
+    vary = ["--vary", "chunk_tokens=12,30"]
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "12", *vary)
+    said = sentences(html.unescape(pages(folder)[0].read_text(encoding="utf-8")))
+    shown = " ".join(result.stdout.split())
+
+    assert max(len(each.split()) for each in said) <= 30
+    assert len(said) > 30
+    for each in said:
+        if "nDCG@10 +" in each or "nDCG@10 -" in each or "interval" in each or "+ marks" in each:
+            assert each.rstrip(".") in shown
 
 
 def test_a_report_replaces_none_of_other_settings(run, folder):
@@ -189,3 +213,35 @@ def test_what_cannot_be_used_is_one_line(run, folder, arguments, line):
     assert found.exit_code == 2
     assert found.stderr.rstrip().splitlines()[-1].startswith("error: ")
     assert line in found.stderr
+
+
+def test_a_folder_as_beir_has_it_is_evaluated(run, tmp_path):
+    """Documents are ranked, and the report says so."""
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    texts = [f"The {word} is old. It is small. It burnt once." for word in WORDS]
+    corpus = [
+        {"_id": str(n), "title": w, "text": t}
+        for n, (w, t) in enumerate(zip(WORDS, texts, strict=True))
+    ]
+    write(folder / "corpus.jsonl", corpus)
+    asked = [{"_id": f"q{n}", "text": text[:16]} for n, text in enumerate(texts)]
+    write(folder / "queries.jsonl", asked)
+    table = ["query-id\tcorpus-id\tscore", *(f"q{n}\t{n}\t1" for n in range(8))]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(table), encoding="utf-8")
+    result = run("evaluate", folder, "--model", "fake", "--chunk-tokens", "4")
+
+    assert result.exit_code == 0, result.output
+    assert "beir: 9 documents, 27 chunks, 8 queries" in result.stdout
+    assert "so documents are ranked" in pages(folder)[0].read_text(encoding="utf-8")
+
+
+def test_the_documentation_of_this_project_is_evaluated_by_its_headings(run):
+    """A folder of Markdown files, as anyone has one."""
+    docs = Path(__file__).parents[2] / "docs"
+    command = ("--model", "fake", "--no-report", "--queries", "headings", "--json")
+    found = json.loads(run("evaluate", docs, *command).stdout)
+
+    assert found["documents"] == len([*docs.rglob("*.md")])
+    assert found["queries"] > 2 * found["documents"]
+    assert "headings" in found["simulated"]

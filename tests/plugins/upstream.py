@@ -82,8 +82,9 @@ class Api:
     """The server's side: what came in, and what to do with the next requests.
 
     `next` holds functions of (handler, body) that answer in place of the server, or return None to
-    let it answer. `always` is asked when `next` is empty. `threads` are those of all connections so
-    far.
+    let it answer. `always` is asked when `next` is empty. `models` takes the place of what it says
+    of its models, after so many refusals as `loading` says. `threads` are those of all connections
+    so far.
     """
 
     def __init__(self):
@@ -91,6 +92,8 @@ class Api:
         self.headers = []
         self.next = []
         self.always = None
+        self.models = None
+        self.loading = 0
         self.under_way = self.most_under_way = 0
         self.lock = threading.Lock()
         self.came = threading.Condition(self.lock)
@@ -120,6 +123,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def do_GET(self):
+        """Tell what is behind the names, as a server of one's own does."""
+        facts = {"fingerprint": "f", "max_chunk_tokens": 32_768, "usual_chunk_tokens": 256}
+        known = {"data": [{"id": name, "dimensions": WIDTHS[name], **facts} for name in WIDTHS]}
+        told = known if self.api.models is None else self.api.models
+        if self.api.loading:
+            self.api.loading -= 1
+            self.answer(503, "{}")
+        else:
+            self.answer(200, json.dumps(told))
 
     def do_POST(self):
         api = self.api

@@ -16,6 +16,7 @@ from ctxembed.batches import Limits
 from ctxembed.testing import FakeBackend
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def test_a_client_that_hangs_up_leaves_the_queue(held, queue_events):
     port = int(server.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as client:
         head = (
-            f"POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+            "POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}"
         )
         client.sendall(head.encode() + b"\r\n\r\n" + body)
         queue_events.wait_entered(2)
@@ -149,7 +151,9 @@ def test_logs_have_no_text_even_where_the_model_fails(serve, caplog):
         server.documents([["a secret text"]])
         server.documents([["a secret text", ""]])
         server.documents(["a secret text"])
-        httpx.post(f"{server.url}/v1/embeddings?q=secret", content=b'{"input": "secret')
+        httpx.post(
+            f"{server.url}/v1/embeddings?q=secret", content=b'{"input": "secret', headers=JSON
+        )
     ours = [r for r in caplog.records if r.name.startswith(("ctxembed", "uvicorn", "asyncio"))]
     lines = "\n".join(logging.Formatter().format(record) for record in ours)
     assert "500" in lines

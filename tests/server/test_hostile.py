@@ -10,7 +10,11 @@ import httpx
 import pytest
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
-HEAD = b"POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+HEAD = (
+    b"POST /v1/contextualizedembeddings HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+JSON = {"Content-Type": "application/json"}
 
 
 def connected(server):
@@ -77,7 +81,9 @@ BODIES = [
 def test_odd_bodies_are_answered_and_never_500(serve, body):
     server = serve()
     url = f"{server.url}/v1/contextualizedembeddings"
-    answer = httpx.post(url, content=body.encode("utf-8", "surrogatepass"), timeout=30)
+    answer = httpx.post(
+        url, content=body.encode("utf-8", "surrogatepass"), headers=JSON, timeout=30
+    )
 
     assert answer.status_code in (200, 400, 422)
     told = answer.json()

@@ -224,9 +224,19 @@ def test_an_empty_key_or_alias_and_the_hosted_api_are_refused(start):
         assert process.lines[-1].startswith("error: ")
 
 
-def test_listening_beyond_this_machine_without_a_key_is_said(start):
+def test_listening_beyond_this_machine_without_a_key_is_refused(start):
     process = start("--host", "0.0.0.0")
+    process.wait_for("could use a server without a key. Hint: set CTXEMBED_SERVER_KEY, or insist")
+    assert process.end() == 2
+
+
+def test_who_insists_listens_beyond_this_machine_under_any_name(start):
+    process = start("--host", "0.0.0.0", "--insecure")
     process.wait_for("anyone who reaches")
+    process.wait_for(" ready: ")
+    url = process.url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{url}/v1/models", headers={"Host": "box.lan"}).status_code == 200
+    assert httpx.get(f"{url}/v1/models", headers={"Origin": "http://a.b"}).status_code == 403
     process.popen.terminate()
     process.end()
 

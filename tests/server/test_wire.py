@@ -21,6 +21,7 @@ from ctxembed.testing import FakeBackend
 
 CONTEXTUAL = "pplx-embed-context-v1-0.6b"
 PLAIN = "pplx-embed-v1-0.6b"
+JSON = {"Content-Type": "application/json"}
 DOCUMENTS = [["one two", "three"], ["four"], ["one two", "three", "one two"]]
 
 
@@ -122,9 +123,11 @@ def test_unknown_fields_and_headers_are_tolerated(serve):
     assert response.status_code == 200
 
 
-def test_the_body_need_not_say_that_it_is_json(serve):
+def test_with_a_key_the_body_need_not_say_that_it_is_json(serve):
     body = json.dumps({"model": PLAIN, "input": "one"}).encode()
-    assert httpx.post(f"{serve().url}/v1/embeddings", content=body).status_code == 200
+    url = f"{serve(api_key='k').url}/v1/embeddings"
+    headers = {"Authorization": "Bearer k"}
+    assert httpx.post(url, content=body, headers=headers).status_code == 200
 
 
 def test_models_lists_every_name_with_what_stands_behind_it(serve):
@@ -136,6 +139,16 @@ def test_models_lists_every_name_with_what_stands_behind_it(serve):
     assert by_id[PLAIN]["endpoints"] == ["/v1/embeddings"]
     assert by_id["mine"]["served_model"] == "fake"
     assert by_id["mine"]["fingerprint"] == server.embedder.fingerprint
+    facts = {
+        "dimensions": 256,
+        "max_tokens": 32_768,
+        "window_tokens": 40_000,
+        "max_chunk_tokens": 32_768,
+        "usual_chunk_tokens": 256,
+        "context_weight": 1.0,
+        "neighbour_weight": 0.0,
+    }
+    assert by_id["mine"] == by_id["mine"] | facts
 
 
 def test_health_ready_and_metrics_need_no_key(serve):
@@ -192,7 +205,7 @@ def test_a_body_of_the_wrong_shape_is_422_and_never_repeated(serve, body, place)
     "content", [b"", b"{", b"[]", b"null", b'"\xff"', b'{"input": "\\ud800"}']
 )
 def test_a_body_that_is_no_json_object_is_422(serve, content):
-    response = httpx.post(f"{serve().url}/v1/embeddings", content=content)
+    response = httpx.post(f"{serve().url}/v1/embeddings", content=content, headers=JSON)
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body"]
 
@@ -326,7 +339,7 @@ async def test_the_key_is_asked_for_below_another_application_too():
 def test_a_body_beyond_the_cap_is_413(serve, told):
     server = serve(max_body_bytes=1000)
     content = b" " * 1001 if told else iter([b" " * 600] * 2)
-    response = httpx.post(f"{server.url}/v1/embeddings", content=content)
+    response = httpx.post(f"{server.url}/v1/embeddings", content=content, headers=JSON)
     refused(response, 413, "request_too_large", "1,000 bytes")
     assert server.texts("still there").status_code == 200
 
@@ -334,7 +347,7 @@ def test_a_body_beyond_the_cap_is_413(serve, told):
 def test_no_route_and_no_method_are_errors_in_the_same_shape(serve):
     server = serve()
     refused(httpx.get(f"{server.url}/v1/nothing"), 404, "not_found")
-    refused(httpx.post(f"{server.url}/v1/embeddings/"), 404, "not_found")
+    refused(httpx.post(f"{server.url}/v1/embeddings/", json={}), 404, "not_found")
     response = httpx.get(f"{server.url}/v1/embeddings")
     refused(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"

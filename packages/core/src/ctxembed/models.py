@@ -31,7 +31,9 @@ class ModelSpec:
     chunks of a document together. `overlap_share` is the part of a window that its neighbour
     repeats. `neighbour_weight` is used where vectors are mixed, with a context weight between 0
     and 1.
-    `price` is in USD for a million input tokens over the API.
+    `price` is in USD for a million input tokens over the API. `max_chunk_tokens` and
+    `usual_chunk_tokens` are known of a server that cuts documents into windows itself, and None
+    where `max_tokens` and `window_tokens` say the same.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ModelSpec:
     query_prefix: str = ""
     document_prefix: str = ""
     price: float | None = None
+    max_chunk_tokens: int | None = None
+    usual_chunk_tokens: int | None = None
     aliases: tuple[str, ...] = ()
     note: str = ""
 

@@ -38,7 +38,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How documents are cut: settings and model facts that `plan_windows` needs, in tokens."""
+    """How documents are cut: settings and model facts that `plan_windows` needs, in tokens.
+
+    `most_usual` bounds the usual size of a chunk, whatever the window.
+    """
 
     max_tokens: int
     window_tokens: int
@@ -47,11 +50,12 @@ class Layout:
     neighbour_weight: float
     separator_tokens: int
     long_chunks: LongChunks = "error"
+    most_usual: int = _MOST_CHUNK_TOKENS
 
     @property
     def usual_chunk_tokens(self) -> int:
         """The usual limit of a chunk: so low that several chunks share a window."""
-        return min(_MOST_CHUNK_TOKENS, max(1, self.window_tokens // _CHUNKS_PER_WINDOW))
+        return min(self.most_usual, max(1, self.window_tokens // _CHUNKS_PER_WINDOW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def layout_for(settings: Settings, spec: ModelSpec, prefix_tokens: int = 0) -> L
         neighbour_weight=neighbours,
         separator_tokens=spec.separator_tokens,
         long_chunks=settings.long_chunks,
+        most_usual=spec.usual_chunk_tokens or _MOST_CHUNK_TOKENS,
     )
 
 

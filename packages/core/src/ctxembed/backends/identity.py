@@ -10,7 +10,8 @@ class ModelIdentity:
     Attributes:
         kind: What runs the model: "torch", "onnx" or "api".
         model: A digest of the files that were loaded, whatever their names. Over the API it is the
-            canonical name: a hosted model cannot be hashed.
+            canonical name: a hosted model cannot be hashed. A server of one's own adds its
+            fingerprint.
         variant: The type of the weights in use; over the API its address.
         counter: How tokens are counted, which decides where windows end.
     """

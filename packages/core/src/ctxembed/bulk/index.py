@@ -158,7 +158,7 @@ class _Builder:
         """Return key, siblings and hash of what is kept; no key where the id cannot be read."""
         name = None
         try:
-            value = line_object(content)
+            value = line_object(content, first=line == 1)
             name, chunks = parse_document(value, _whole)
             if chunks:
                 check_document(chunks, 0, self._empty)

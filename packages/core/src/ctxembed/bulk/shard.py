@@ -25,7 +25,7 @@ from ctxembed.bulk.manifest import Manifest
 from ctxembed.encoding import Array
 from ctxembed.errors import InputError
 from ctxembed.files.documents import Document
-from ctxembed.files.parquet import record_batch, schema, write_options
+from ctxembed.files.parquet import damage_named, record_batch, schema, write_options
 
 _MADE_WITH = b"ctxembed.made_with"
 _KEPT = b"ctxembed.kept"
@@ -138,15 +138,11 @@ def check_shard(path: Path, found: pa.Schema, manifest: Manifest) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    with path.open("rb") as raw:
-        try:
-            yield pq.ParquetFile(raw, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the system, and not Arrow's word for a file that is damaged
-            raise InputError(
-                f"{path} is damaged. Hint: remove the file, and embed again."
-            ) from error
+    with (
+        path.open("rb") as raw,
+        damage_named(f"{path} is damaged. Hint: remove the file, and embed again."),
+    ):
+        yield pq.ParquetFile(raw, page_checksum_verification=True)
 
 
 def write_shard(

@@ -17,6 +17,7 @@ from ctxembed.cli.evaluate import evaluate
 from ctxembed.cli.models import models
 from ctxembed.cli.search import search
 from ctxembed.cli.serve import serve
+from ctxembed.cli.status import status
 
 app = typer.Typer(
     name="ctxembed",
@@ -56,7 +57,7 @@ def _help(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
 
-for _command in (embed, search, serve, models, doctor, bench, evaluate, demo):
+for _command in (embed, status, search, serve, models, doctor, bench, evaluate, demo):
     app.command(help=_help(_command))(_command)
 app.add_typer(
     cache, name="cache", help="Look into a folder of cached vectors, or make it smaller."

@@ -10,12 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ctxembed.evaluation.html_report import difference, seconds
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
 from ctxembed.evaluation.result import Change, Changes, Comparison, Hit
 from ctxembed.evaluation.run import Run
-from ctxembed.evaluation.words import INTERVALS, UNBEATEN, summary
+from ctxembed.evaluation.words import INTERVALS, UNBEATEN, difference, seconds, summary
 
 EXAMPLES = 2
 """How many queries are shown of each kind; the report has more."""

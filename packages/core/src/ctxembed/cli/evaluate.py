@@ -91,7 +91,8 @@ def evaluate(
     varied = parse_vary(vary or [])
     variants(Variant(settings, chunk_tokens), varied)  # refuses a bad value before the work
     collection = _collection(source, queries, judged, seed)
-    told = [settings.to_dict(), str(queries), str(judged), varied, chunk_tokens, seed]
+    told = [settings.without_cache().to_dict(), varied, chunk_tokens, seed]
+    told += [str(source.resolve()), str(queries), str(judged)]
     digest = blake2b(json.dumps(told).encode(), digest_size=4).hexdigest()
     stem = f"ctxembed-evaluate-{source.resolve().name or 'root'}-{digest}"
     if not any(query.answers for query in collection.queries):

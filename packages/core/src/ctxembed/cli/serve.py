@@ -1,6 +1,5 @@
 """`ctxembed serve`: the options and the socket around the server's application."""
 
-import ipaddress
 import logging
 import sys
 from typing import Annotated
@@ -36,6 +35,24 @@ def serve(
             "options, but not the variable.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another name that a server without a key answers to; may be given several times. "
+            "* is any name."
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin of a page in a browser that may use the server, as in "
+            "http://localhost:3000; may be given several times."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Listen beyond this machine without a key."),
+    ] = False,
     max_queue_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens that may wait; beyond them clients get 429.")
     ] = MAX_QUEUE_TOKENS,
@@ -55,8 +72,15 @@ def serve(
     Exit code: 2 when the model cannot be loaded or the address is taken.
     """
     from ctxembed.server import create_app
+    from ctxembed.server.browsers import ANY_HOST, Allowed, is_loopback
     from ctxembed.server.listener import Listener, bind
 
+    beyond = api_key is None and not is_loopback(host)
+    if beyond and not insecure:
+        raise ConfigurationError(
+            f"anyone who reaches {host} could use a server without a key. "
+            f"Hint: set {KEY_VARIABLE}, or insist with --insecure."
+        )
     settings = with_backend(settings, backend, refusal="serve runs local weights.")
     failures: list[Exception] = []
 
@@ -68,6 +92,7 @@ def serve(
         lambda: Embedder.open(settings),
         api_key=api_key,
         aliases=alias or (),
+        allowed=Allowed(allow_host or ([ANY_HOST] if beyond else []), allow_origin or []),
         max_queue_tokens=max_queue_tokens,
         max_body_bytes=max_body_bytes,
         failed=failed,
@@ -85,11 +110,8 @@ def serve(
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listening.getsockname()[1]}"
         print(f"{url} serves {settings.model}, loading", file=sys.stderr)
-        if api_key is None and not _is_loopback(host):
-            print(
-                f"warning: anyone who reaches {host} can use the server; {KEY_VARIABLE} sets a key",
-                file=sys.stderr,
-            )
+        if beyond:
+            print(f"warning: anyone who reaches {host} can use the server", file=sys.stderr)
         server.run(sockets=[listening])
     if failures:
         raise failures[0]
@@ -102,10 +124,3 @@ def _log_to_stderr() -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

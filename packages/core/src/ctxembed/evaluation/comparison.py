@@ -85,7 +85,7 @@ def compare(runs: Sequence[Run], *, seed: int = 0, provenance: Provenance = ()) 
         beyond=beyond,
         changes=changes,
         heat_map=shown,
-        verdict=" ".join(said),
+        verdict="\n".join(said),
         provenance=provenance,
     )
 

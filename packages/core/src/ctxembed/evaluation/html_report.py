@@ -4,13 +4,11 @@ Texts of documents and queries are escaped by the template engine, and the page'
 forbids scripts and every request.
 """
 
-import math
 from pathlib import Path
 
-from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.result import Comparison, RunResult
-from ctxembed.evaluation.words import INTERVALS, UNBEATEN, summary
+from ctxembed.evaluation.result import Comparison
+from ctxembed.evaluation.words import INTERVALS, UNBEATEN, difference, interval, seconds, summary
 from ctxembed.files.replacement import Replacement
 
 _FOLDER = Path(__file__).parent
@@ -53,21 +51,3 @@ def render(result: Comparison) -> str:
         sweep=swept and Markup(sweep_svg(result.runs)),  # noqa: S704 - the same
         heat_map=heat_map and Markup(heat_map_svg(heat_map)),  # noqa: S704 - the same
     )
-
-
-def interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Return the ends of an interval, or say that there is none."""
-    if math.isnan(estimate.low):
-        return "no interval"
-    sign = "+" if signed else ""
-    return f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}"
-
-
-def difference(estimate: Estimate) -> str:
-    """Return a difference, marked where its whole interval lies on one side of 0."""
-    return f"{estimate.value:+.3f}{'' if estimate.direction == 'unclear' else '*'}"
-
-
-def seconds(run: RunResult) -> str:
-    """Return the seconds, or that a cache had vectors, so that nobody knows."""
-    return "cached" if run.seconds is None else f"{run.seconds:.1f}"

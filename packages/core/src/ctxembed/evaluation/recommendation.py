@@ -27,7 +27,7 @@ def unbeaten(points: Sequence[Point]) -> list[bool]:
 
 
 def recommend(runs: Sequence[RunResult], to_best: Sequence[Direction], *, documents: int) -> str:
-    """Return which run to take, what it gains over the first one, and what it costs.
+    """Return which run to take, what it gains over the first one and costs; then what to know.
 
     It is the cheapest one whose nDCG@10 is not clearly below that of the best one: `to_best` are
     the directions of the differences to that. Tokens count first, then stored bytes.
@@ -41,18 +41,21 @@ def recommend(runs: Sequence[RunResult], to_best: Sequence[Direction], *, docume
         return f"Stay with {first.label}: no other setting is clearly better."
     gain = {metric: found.value for metric, found in taken.gain.items()}
     tokens, stored = taken.tokens / first.tokens, taken.stored_bytes / first.stored_bytes
-    said = [f"Take {taken.label}: nDCG@10 {gain['nDCG@10']:+.3f} over {first.label}."]
-    said.append(f"It reads {tokens:.1f} times the tokens and stores {stored:.2g} times the bytes.")
-    said.append(f"MRR@10 changes by {gain['MRR@10']:+.3f}.")
+    said = [
+        f"Take {taken.label}: nDCG@10 {gain['nDCG@10']:+.3f} over {first.label}.",
+        f"It reads {tokens:.1f} times the tokens and stores {stored:.2g} times the bytes.",
+        f"MRR@10 changes by {gain['MRR@10']:+.3f}.",
+    ]
+    care = []
     if best is not taken:
-        said.append(
+        care.append(
             f"{best.label} is ahead by {_quality(best) - _quality(taken):.3f}: not clearly."
         )
     if len(runs) >= _MANY:
-        said.append(f"The best of {len(runs)} settings owes a part of its lead to chance.")
+        care.append(f"The best of {len(runs)} settings owes a part of its lead to chance.")
     if len({each.chunks for each in runs}) > 1:
-        said.append("Larger chunks were given no more text than ten chunks of the first row.")
-    return " ".join(said)
+        care.append("Larger chunks were given no more text than ten chunks of the first row.")
+    return "\n".join([" ".join(said), *([" ".join(care)] if care else [])])
 
 
 def _quality(run: RunResult) -> float:

@@ -107,10 +107,10 @@ def _mean(values: NDArray[np.float32]) -> float:
 class Comparison:
     """Everything that is printed and reported of some runs.
 
-    `simulated` says how queries were made that nobody asked, empty where somebody did. `beyond` is
-    what the neighbours' run has more than the contextual one. Where there is no contextual run,
-    `beyond`, `changes` and `heat_map` are None. `unanswered` queries had no relevant chunk in one
-    of the runs, and are left out of all.
+    `verdict` has a line for each thing that is said. `simulated` says how queries were made that
+    nobody asked, empty where somebody did. `beyond` is what the neighbours' run has more than the
+    contextual one. Where there is no contextual run, `beyond`, `changes` and `heat_map` are None.
+    `unanswered` queries had no relevant chunk in one of the runs, and are left out of all.
     """
 
     collection: str

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ctxembed.errors import ConfigurationError, InputError
+from ctxembed.files.documents import convert_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,10 +34,6 @@ _SUFFIXES: dict[str, Kind] = {
     ".txt": "text",
     ".md": "text",
 }
-_CSV = (
-    "python -c 'import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(sys."
-    "stdin)]' < FILE > documents.jsonl"
-)
 _ROWS_READ = 1024
 
 
@@ -116,7 +113,8 @@ def _of(path: Path, without: Path | None) -> list[Input]:
 def _named(path: Path) -> Input:
     if path.suffix.lower() == ".csv":
         raise ConfigurationError(
-            f"{path} is CSV, and INPUT has one JSON object per line. Hint: convert it with {_CSV}"
+            f"{path} is CSV, and INPUT has one JSON object per line. Hint: convert it with "
+            f"{convert_csv(str(path))}"
         )
     if path != STANDARD:
         path.stat()  # an absent file is said now
@@ -151,13 +149,13 @@ def _searched(folder: Path, without: Path | None) -> list[Input]:
 def _decompressed(path: Path) -> Iterator[Iterable[bytes]]:
     import pyarrow as pa
 
-    try:
-        with pa.input_stream(str(path), compression="detect") as stream:
-            yield _whole_lines(stream)
-    except OSError as error:  # Arrow's own have no number
-        if error.errno is not None:
-            raise
-        raise InputError(f"{path} cannot be decompressed: it is damaged or cut off.") from error
+    from ctxembed.files.parquet import damage_named
+
+    with (
+        damage_named(f"{path} cannot be decompressed: it is damaged or cut off."),
+        pa.input_stream(str(path), compression="detect") as stream,
+    ):
+        yield _whole_lines(stream)
 
 
 def _whole_lines(stream: "pa.NativeFile") -> Iterator[bytes]:
@@ -180,14 +178,15 @@ def _text_line(source: Input) -> bytes:
 
 
 def _opened_rows(source: Input) -> Iterator[Iterable[bytes]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with source.path.open("rb") as file:
-        try:
-            yield _rows(pq.ParquetFile(file), source)
-        except pa.ArrowException as error:
-            raise InputError(f"{source.path} is not a Parquet file, or damaged.") from error
+    from ctxembed.files.parquet import damage_named
+
+    with (
+        source.path.open("rb") as file,
+        damage_named(f"{source.path} is not a Parquet file, or damaged."),
+    ):
+        yield _rows(pq.ParquetFile(file), source)
 
 
 def _rows(stored: "pq.ParquetFile", source: Input) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from ctxembed.embedder import Embedder
 from ctxembed.errors import EmbedError
 from ctxembed.server.authentication import ApiKey
+from ctxembed.server.browsers import Allowed, BrowserGuard
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.error_responses import error_response
 from ctxembed.server.lifecycle import Lifecycle
@@ -25,12 +27,15 @@ from ctxembed.server.routes import OPERATIONS
 from ctxembed.server.service import Service
 from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 
+_NOTHING = Allowed()
+
 
 def create_app(
     embedder: Embedder | Callable[[], Embedder],
     *,
     api_key: str | None = None,
     aliases: Sequence[str] = (),
+    allowed: Allowed = _NOTHING,
     max_queue_tokens: int = MAX_QUEUE_TOKENS,
     max_body_bytes: int = MAX_BODY_BYTES,
     failed: Callable[[Exception], None] | None = None,
@@ -46,11 +51,22 @@ def create_app(
             when the server has started.
         api_key: The bearer token that clients have to send; None asks for none.
         aliases: Model ids to answer besides the official ones.
+        allowed: Hosts and origins besides loopback that a server without a key answers to. Pages of
+            these origins may read the answers, with and without a key.
         max_queue_tokens: Tokens that may wait for the model; a request beyond gets 429.
         max_body_bytes: Size of the body of a request; a larger one gets 413.
         failed: Called with the error if the model cannot be opened.
     """
     key = None if api_key is None else ApiKey(api_key)
+    guard = BrowserGuard(allowed) if key is None else None
+    cors = [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=allowed.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    ]
     check_aliases(aliases)
     metrics = Metrics()
 
@@ -67,12 +83,14 @@ def create_app(
         routes=[Route(each.path, each.handler, methods=[each.method]) for each in OPERATIONS],
         lifespan=lambda _: lifecycle.run(),
         middleware=[
+            *(cors if allowed.origins else ()),
             Middleware(
                 RequestMiddleware,
                 key=key,
+                guard=guard,
                 metrics=metrics,
                 draining=lambda: lifecycle.status == "draining",
-            )
+            ),
         ],
         exception_handlers=dict.fromkeys(_ANSWERED, _answer),
     )

@@ -20,10 +20,12 @@ CLIENT_CLOSED_REQUEST = 499
 _TYPES = {
     400: "invalid_request",
     401: "invalid_api_key",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
     413: "request_too_large",
+    415: "unsupported_media_type",
     429: "rate_limit_exceeded",
     503: "unavailable",
 }

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ctxembed.server.authentication import ApiKey
+from ctxembed.server.browsers import BrowserGuard
 from ctxembed.server.error_responses import CLIENT_CLOSED_REQUEST, error_response
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.routes import OPERATIONS
@@ -41,6 +42,7 @@ _SHUT_DOWN = HTTPException(
 class RequestMiddleware:
     """ASGI middleware. With a key, every route asks for it unless it is public.
 
+    `guard` refuses what pages in browsers ask for, on every route.
     `draining` tells whether the server is shutting down. Requests cancelled then get a response.
     """
 
@@ -49,11 +51,13 @@ class RequestMiddleware:
         app: ASGIApp,
         *,
         key: ApiKey | None,
+        guard: BrowserGuard | None,
         metrics: Metrics,
         draining: Callable[[], bool],
     ) -> None:
         self._app = app
         self._key = key
+        self._guard = guard
         self._metrics = metrics
         self._draining = draining
 
@@ -91,16 +95,18 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            if path in _PUBLIC_PATHS or self._authorized(scope):
+            error = self._refusal(scope, path)
+            if error is None:
                 error = await self._error_of(scope, receive, send_with_id, request_id)
-            else:
-                error = _UNAUTHORIZED
             if error is not None and status == CLIENT_CLOSED_REQUEST:
                 await error_response(error)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             route = path if path in _PATHS else "other"
-            tokens = scope.get("state", {}).get("tokens", 0)
+            state = scope.get("state", {})
+            if "release" in state:
+                state["release"]()
+            tokens = state.get("tokens", 0)
             if span is not None:
                 span.status, span.tokens = status, tokens
             self._metrics.observe_request(route, status, seconds, tokens)
@@ -114,9 +120,12 @@ class RequestMiddleware:
                 1000 * seconds,
             )
 
-    def _authorized(self, scope: Scope) -> bool:
+    def _refusal(self, scope: Scope, path: str) -> Exception | None:
+        refusal = None if self._guard is None else self._guard.refusal(scope)
+        if refusal is not None or self._key is None or path in _PUBLIC_PATHS:
+            return refusal
         sent = (value for name, value in scope["headers"] if name == b"authorization")
-        return self._key is None or self._key.matches(next(sent, b""))
+        return None if self._key.matches(next(sent, b"")) else _UNAUTHORIZED
 
     async def _error_of(
         self, scope: Scope, receive: Receive, send: Send, request_id: str

@@ -28,8 +28,8 @@ class _Request(BaseModel):
     encoding_format: WireFormat = Field(
         default="base64_int8",
         description=(
-            "base64 of int8 codes; base64 of bits, least significant bit first; or numbers, which "
-            "the hosted API does not offer."
+            "base64 of int8 codes; base64 of bits, least significant bit first; and, which the "
+            "hosted API does not offer, numbers, or base64 of float32, little-endian."
         ),
     )
 
@@ -110,7 +110,12 @@ class ContextualizedResponse(_Response):
 
 
 class Model(BaseModel):
-    """A model id that the server answers, and the model behind it."""
+    """A model id that the server answers, and the model behind it.
+
+    Sizes are in tokens: `max_tokens` of a document, `max_chunk_tokens` of one chunk, and
+    `usual_chunk_tokens` of chunks that see each other in the model's window of `window_tokens`.
+    `context_weight` and `neighbour_weight` say how much of a vector is context.
+    """
 
     id: str
     object: Literal["model"]
@@ -120,6 +125,11 @@ class Model(BaseModel):
     fingerprint: str
     dimensions: int
     max_tokens: int
+    window_tokens: int
+    max_chunk_tokens: int
+    usual_chunk_tokens: int
+    context_weight: float
+    neighbour_weight: float
     contextual: bool
 
 

@@ -26,6 +26,7 @@ from ctxembed.planning import PlannedDocument, count_cached, plan_documents
 from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.model_names import check_model, model_names, routes_by_name
+from ctxembed.server.reply_memory import ReplyMemory, weight_of
 from ctxembed.server.response_body import response_body
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
 from ctxembed.telemetry import describe_request
@@ -69,8 +70,9 @@ class Service:
         self._dispatcher = dispatcher
         self._cached = cached
         self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
-        weight = document_recipe(embedder.settings, self._backend).layout.context_weight
-        self._names = model_names(self._backend.spec, weight, aliases)
+        self._layout = document_recipe(embedder.settings, self._backend).layout
+        self._names = model_names(self._backend.spec, self._layout.context_weight, aliases)
+        self._replies = ReplyMemory()
         self._recipe = lru_cache(_RECIPES)(self._make_recipe)
 
     @property
@@ -85,7 +87,7 @@ class Service:
 
     def models(self) -> list[Model]:
         """Return a record for every name that is answered."""
-        spec = self._backend.spec
+        spec, layout = self._backend.spec, self._layout
         return [
             Model(
                 id=name,
@@ -96,10 +98,27 @@ class Service:
                 fingerprint=self.fingerprint,
                 dimensions=spec.dimensions,
                 max_tokens=MAX_DOCUMENT_TOKENS,
+                window_tokens=layout.window_tokens,
+                max_chunk_tokens=min(layout.max_tokens, MAX_DOCUMENT_TOKENS),
+                usual_chunk_tokens=layout.usual_chunk_tokens,
+                context_weight=layout.context_weight,
+                neighbour_weight=layout.neighbour_weight,
                 contextual=spec.contextual,
             )
             for name, routes in routes_by_name(self._names).items()
         ]
+
+    def hold(self, request: EmbeddingsRequest | ContextualizedRequest) -> Callable[[], None]:
+        """Count what the reply to a request will weigh, and return what lets go of it.
+
+        Raises an `HTTPException` where it weighs too much, or the request has too many chunks.
+        """
+        nested = isinstance(request, ContextualizedRequest)
+        rows = sum(map(len, _inputs(request))) if nested else len(_inputs(request))
+        if rows > MAX_CHUNKS:
+            _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
+        weight = weight_of(rows, self._recipe_of(request), request.encoding_format)
+        return self._replies.hold(weight)
 
     async def answer(self, request: EmbeddingsRequest | ContextualizedRequest) -> Answer:
         """Return the answer to a request, or raise an `HTTPException` or an `EmbedError`.
@@ -107,9 +126,7 @@ class Service:
         Cancelling it takes what the model has not begun out of the queue.
         """
         nested = isinstance(request, ContextualizedRequest)
-        route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH
-        check_model(self._names, request.model, route)
-        recipe = self._recipe(route, request.encoding_format, request.dimensions)
+        recipe = self._recipe_of(request)
         try:
             documents, tokens = await asyncio.get_running_loop().run_in_executor(
                 self._planners, _plan, self._backend, recipe, request
@@ -141,6 +158,11 @@ class Service:
         self._planners.shutdown(wait=False, cancel_futures=True)
         self._embedder.close()
 
+    def _recipe_of(self, request: EmbeddingsRequest | ContextualizedRequest) -> Recipe:
+        route = CONTEXTUAL_PATH if isinstance(request, ContextualizedRequest) else INDEPENDENT_PATH
+        check_model(self._names, request.model, route)
+        return self._recipe(route, request.encoding_format, request.dimensions)
+
     def _make_recipe(self, route: str, wire_format: WireFormat, dimensions: int | None) -> Recipe:
         width = self._backend.spec.dimensions
         least = min(MIN_DIMENSIONS, width)
@@ -163,8 +185,6 @@ def _plan(
 ) -> tuple[list[PlannedDocument], int]:
     """Return the planned documents of a request and their tokens, or raise what is wrong."""
     documents = _documents(request)
-    if sum(map(len, documents)) > MAX_CHUNKS:
-        _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
     planned = plan_documents(backend, recipe, documents)
     for document in planned:
         if document.error is not None:
@@ -182,13 +202,14 @@ def _plan(
 
 
 def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Document]:
-    documents: Sequence[list[str] | str] = request.input
-    if isinstance(documents, str):
-        documents = [documents]
     return [
         check_document([each] if isinstance(each, str) else each, number)
-        for number, each in enumerate(documents)
+        for number, each in enumerate(_inputs(request))
     ]
+
+
+def _inputs(request: EmbeddingsRequest | ContextualizedRequest) -> Sequence[list[str] | str]:
+    return [request.input] if isinstance(request.input, str) else request.input
 
 
 def _refuse(message: str) -> None:

@@ -22,6 +22,7 @@ from ctxembed.backends.api.endpoint import Endpoint, find_endpoint
 from ctxembed.backends.api.event_loop import LoopThread
 from ctxembed.backends.api.halving import send_in_halves
 from ctxembed.backends.api.request_limits import lowered, request_limits
+from ctxembed.backends.api.served_model import ServedModel, served_model
 from ctxembed.backends.api.token_estimate import estimate_chunks
 from ctxembed.backends.api.usage import Used, add_request
 from ctxembed.backends.identity import ModelIdentity
@@ -48,20 +49,26 @@ _CLOSED = "the embedder was closed, or the call stopped, while this request was 
 
 
 def load(settings: Settings, api_key: str | None = None) -> ApiBackend:
-    """Return a backend that talks to the API; nothing is sent yet.
+    """Return a backend that talks to the API.
+
+    A server of one's own is asked which model it has behind the name, and the backend follows. To
+    the vendor nothing is sent yet.
 
     Raises:
         ConfigurationError: There is no key, the API does not have the model, or the dimensions are
             out of its range.
     """
-    spec = _spec(settings)
+    official = _official(settings)
     endpoint = find_endpoint(settings, api_key)
+    served = served_model(endpoint, official.name.rpartition("/")[2])
+    spec = _spec(settings, official, served)
     limits = request_limits(spec, settings.batch_tokens, endpoint.concurrency)
     tokenizer = None if settings.tokenizer is None else _tokenizer(settings.tokenizer, spec)
     counter = settings.counter
     if tokenizer is not None:
         counter = f"{counter}:{tokenizer.digest()}"
-    identity = ModelIdentity("api", spec.name, endpoint.base_url, counter)
+    behind = "" if served is None else f"@{served.fingerprint}"
+    identity = ModelIdentity("api", f"{spec.name}{behind}", endpoint.base_url, counter)
     return ApiBackend(spec, endpoint, limits, settings.dimensions, tokenizer, identity)
 
 
@@ -102,7 +109,7 @@ class ApiBackend:
             self._loop.start()  # certificates are read while texts are counted
         if self._tokenizer is not None:
             return self._tokenizer.tokenize(chunks)
-        return estimate_chunks(chunks, self.spec.max_tokens)
+        return estimate_chunks(chunks, self.spec.max_tokens, self.spec.max_chunk_tokens)
 
     def embed(self, batch: Batch) -> list[Array]:
         """Return one (chunks, dimensions) array per window; cancelled when the call is stopped."""
@@ -179,16 +186,29 @@ def _with_remedy(error: DocumentTooLongError, window: Window) -> DocumentTooLong
     return error.at(f"{error.message} Hint: split the chunk.", chunk=window.first + chunk)
 
 
-def _spec(settings: Settings) -> ModelSpec:
+def _official(settings: Settings) -> ModelSpec:
     spec = find_model(settings.model)
     if spec is None or spec.price is None:
         known = ", ".join(model.name for model in MODELS if model.price is not None)
         raise ConfigurationError(f"the API has no model {settings.model!r}. It has {known}.")
+    return spec
+
+
+def _spec(settings: Settings, spec: ModelSpec, served: ServedModel | None) -> ModelSpec:
+    """Return the official record, with what the server says of its own model."""
+    if served is not None:
+        spec = replace(
+            spec,
+            dimensions=served.dimensions,
+            max_chunk_tokens=served.max_chunk_tokens,
+            usual_chunk_tokens=served.usual_chunk_tokens,
+        )
     dimensions = spec.dimensions if settings.dimensions is None else settings.dimensions
-    if not MIN_DIMENSIONS <= dimensions <= spec.dimensions:
+    least = min(MIN_DIMENSIONS, spec.dimensions)
+    if not least <= dimensions <= spec.dimensions:
         raise ConfigurationError(
-            f"over the API {spec.name} has {MIN_DIMENSIONS} to {spec.dimensions} dimensions, "
-            f"and dimensions is {dimensions}."
+            f"{'over the API' if served is None else 'on this server'} {spec.name} has {least} to "
+            f"{spec.dimensions} dimensions, and dimensions is {dimensions}."
         )
     return replace(spec, dimensions=dimensions)
 

@@ -5,6 +5,8 @@ What is repeated, and when, is in `retries`; what a refusal means is in `error_r
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import httpx
@@ -34,6 +36,29 @@ _REASON_BYTES = 2**16
 """How much of an answer other than 2xx is read."""
 
 
+def request_headers(endpoint: Endpoint) -> dict[str, str]:
+    """Return the headers of every request: the key, and who is calling."""
+    return {
+        "Authorization": f"Bearer {endpoint.api_key}",
+        "Content-Type": "application/json",
+        "X-Pplx-Integration": f"ctxembed/{VERSION}",
+    }
+
+
+@contextmanager
+def errors_of_setup() -> Iterator[None]:
+    """Raise a `ConfigurationError` where the environment keeps a client from being made."""
+    try:
+        yield
+    except (OSError, ValueError, httpx.InvalidURL, ImportError) as error:
+        # without the error's own words: the address of a proxy may hold a password
+        raise ConfigurationError(
+            f"no client for HTTP can be set up ({type(error).__name__}). Hint: check "
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the "
+            "environment."
+        ) from None
+
+
 class Client:
     """Posts bodies to one endpoint, many at once, all within one limit.
 
@@ -44,23 +69,12 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._limiter = ConcurrencyLimiter(endpoint.concurrency)
-        try:
+        with errors_of_setup():
             self._http = httpx.AsyncClient(
-                headers={
-                    "Authorization": f"Bearer {endpoint.api_key}",
-                    "Content-Type": "application/json",
-                    "X-Pplx-Integration": f"ctxembed/{VERSION}",
-                },
+                headers=request_headers(endpoint),
                 timeout=httpx.Timeout(endpoint.timeout),
                 limits=httpx.Limits(max_connections=endpoint.concurrency),
             )
-        except (OSError, ValueError, httpx.InvalidURL, ImportError) as error:
-            # without the error's own words: the address of a proxy may hold a password
-            raise ConfigurationError(
-                f"no client for HTTP can be set up ({type(error).__name__}). Hint: check "
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the "
-                "environment."
-            ) from None
 
     async def post(self, path: str, body: bytes, most: int, *, divisible: bool = False) -> bytes:
         """Return the content of a 2xx answer, which has `most` bytes at most.

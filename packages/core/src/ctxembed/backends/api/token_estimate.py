@@ -29,12 +29,19 @@ _WEIGHTS[ord(" ")] = _BLANK
 _WEIGHTS[ord("A") : ord("Z") + 1] = _WEIGHTS[ord("a") : ord("z") + 1] = bytes([_LETTER] * 26)
 
 
-def estimate_chunks(chunks: Sequence[str], limit: int) -> list[TokenizedChunk]:
-    """Return each chunk with its estimate, or with the limit where it may still fit into that."""
+def estimate_chunks(
+    chunks: Sequence[str], limit: int, most: int | None = None
+) -> list[TokenizedChunk]:
+    """Return each chunk with its estimate, or with the limit where it may still fit into that.
+
+    `most` is what a chunk has at the most where the server is to embed it; the server counts, and
+    refuses a longer one.
+    """
+    most = limit if most is None else min(most, limit)
     estimated = []
     for text, count in zip(chunks, estimate_tokens(chunks), strict=True):
-        may_fit = limit < count <= limit * _OVERESTIMATE
-        estimated.append(TokenizedChunk(text, limit if may_fit else count))
+        may_fit = most < count <= limit * _OVERESTIMATE
+        estimated.append(TokenizedChunk(text, most if may_fit else count))
     return estimated
 
 
