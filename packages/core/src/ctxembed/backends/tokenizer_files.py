@@ -163,7 +163,7 @@ def _check_bert_frame(directory: Path, made: ChunkTokenizer) -> None:
     """Refuse a tokenizer.json that puts other tokens around a text than are named elsewhere."""
     for role, ids in (("cls_token", made.opening), ("sep_token", made.closing)):
         for name in _told_names(directory, role):
-            if ids != (made.tokenizer.token_to_id(name),):
+            if name is None or ids != (made.tokenizer.token_to_id(name),):
                 raise ModelLoadError(
                     f"{directory}: {role} is {name!r}, and tokenizer.json puts another around a "
                     f"text. {_SAVE}"
@@ -178,10 +178,10 @@ def _special_names(directory: Path) -> dict[str, str]:
     return names
 
 
-def _told_names(directory: Path, role: str) -> set[str]:
-    """Return the special token of a role, of each file that names one."""
-    named = [_named(directory / file) for file in _NAMING]
-    return {names[role] for names in named if role in names}
+def _told_names(directory: Path, role: str) -> set[str | None]:
+    """Return the special token of a role, of each file that says one; None is null."""
+    paths = [directory / file for file in _NAMING]
+    return {_named(path).get(role) for path in paths if role in _values(path)}
 
 
 def _named(path: Path) -> dict[str, str]:
