@@ -69,6 +69,17 @@ def test_nothing_better_is_nothing_to_take():
     assert found.verdict == "Stay with mine: no other setting is clearly better."
 
 
+def test_what_is_worse_than_the_first_run_is_not_taken_because_it_is_cheap():
+    """Not even where intervals are so wide that the loss is not clear."""
+    corpus = words(1)
+    mixed = run(corpus, 1, bytes_per_chunk=1)
+    hits = np.array([*mixed.hits[:1], *run(corpus, 9).hits[1:2], *mixed.hits[2:]])
+    found = compare([run(corpus, 1, "mine"), replace(mixed, hits=hits)])
+
+    assert found.runs[1].gain["nDCG@10"].direction == "unclear"
+    assert found.verdict.startswith("Stay with mine")
+
+
 def test_larger_chunks_get_no_more_text_than_ten_of_the_first_run():
     """Four times the words: the first two or three places count, and no more."""
     small, large = words(1), words(4)

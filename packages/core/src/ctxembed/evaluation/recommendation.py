@@ -29,13 +29,18 @@ def unbeaten(points: Sequence[Point]) -> list[bool]:
 def recommend(runs: Sequence[RunResult], to_best: Sequence[Direction], *, documents: int) -> str:
     """Return which run to take, what it gains over the first one and costs; then what to know.
 
-    It is the cheapest one whose nDCG@10 is not clearly below that of the best one: `to_best` are
-    the directions of the differences to that. Tokens count first, then stored bytes.
+    It is the cheapest one whose nDCG@10 is not below that of the first, and not clearly below that
+    of the best: `to_best` are the directions of the differences to that. Tokens count first, then
+    stored bytes.
     """
     if documents < FEW_DOCUMENTS:
         return f"With so few documents ({documents}) none of {len(runs)} settings can be chosen."
     first, best = runs[0], max(runs, key=_quality)
-    good = [each for each, found in zip(runs, to_best, strict=True) if found != "down"]
+    good = [
+        each
+        for each, found in zip(runs, to_best, strict=True)
+        if found != "down" and _quality(each) >= _quality(first)
+    ]
     taken = min(good, key=lambda each: (each.tokens, each.stored_bytes, -_quality(each)))
     if taken is first:
         return f"Stay with {first.label}: no other setting is clearly better."
