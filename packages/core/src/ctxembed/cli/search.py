@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from ctxembed.cli.nearest_chunks import Hit
     from ctxembed.files.origin import Origin
 
+_JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner, which shape words of some scripts, and emoji."""
+
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
-    path: Annotated[
-        Path, typer.Option("--in", metavar="FILE", help="A .parquet file from `ctxembed embed`.")
+    paths: Annotated[
+        list[Path],
+        typer.Option("--in", metavar="FILE", help="A .parquet file from `ctxembed embed`."),
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="How many chunks to show.")] = 5,
     model: Annotated[
@@ -42,6 +46,11 @@ def search(
     from ctxembed.cli.nearest_chunks import BITS, nearest
     from ctxembed.files.parquet import open_vectors
 
+    path, *others = paths
+    if others:
+        raise ConfigurationError(
+            f"--in names {len(paths)} files, and one is searched at a time. Hint: search each."
+        )
     with open_vectors(path) as stored:
         settings = _settings(stored.origin, path, model, device)
         with Embedder.open(replace(settings, base_url=base_url)) as embedder:
@@ -76,7 +85,7 @@ def _show(hits: "list[Hit]", measure: str) -> None:
 
     table = Table(box=None, pad_edge=False, expand=True)
     table.add_column(measure, justify="right", no_wrap=True)
-    table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column("id", overflow="fold", max_width=30)
     table.add_column("chunk", justify="right", no_wrap=True)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for hit in hits:
@@ -86,6 +95,6 @@ def _show(hits: "list[Hit]", measure: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return text without line breaks, tabs, and control characters."""
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    """Return text without line breaks, tabs, and control characters; words keep their joiners."""
+    plain = "".join(char if char.isprintable() or char in _JOINERS else " " for char in text)
     return " ".join(plain.split())
