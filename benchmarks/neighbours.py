@@ -18,12 +18,12 @@ from machine import describe
 from report import markdown, write_page
 
 from ctxembed import Embedder
-from ctxembed.encoding import mix, neighbour_directions, normalize
-from ctxembed.evaluation.corpus import cut
-from ctxembed.evaluation.dataset import Dataset, load_data
+from ctxembed.encoding import normalize
+from ctxembed.evaluation import Collection, by_tokens, cut, load_collection
+from ctxembed.evaluation.experiment import NEIGHBOUR_WEIGHT
 from ctxembed.evaluation.intervals import Estimate, estimate
-from ctxembed.evaluation.methods import with_neighbours
 from ctxembed.evaluation.metrics import METRICS, score
+from ctxembed.evaluation.shared_vectors import mixed
 from ctxembed.models import UNTRAINED_WEIGHT
 from ctxembed.search import nearest
 
@@ -60,11 +60,11 @@ class Case:
     scores: dict[str, dict[str, np.ndarray]]
 
 
-def first_documents(data: Dataset, count: int | None) -> Dataset:
+def first_documents(data: Collection, count: int | None) -> Collection:
     """Return a set with its first documents only, and their queries."""
     documents = data.documents[:count]
     names = {document.id for document in documents}
-    queries = tuple(query for query in data.queries if query.document in names)
+    queries = tuple(query for query in data.queries if names & query.answers.keys())
     return replace(data, documents=documents, queries=queries)
 
 
@@ -81,23 +81,21 @@ def embed(model: str, weight: float, texts: list[list[str]], kept: Path) -> list
     return np.split(np.load(kept), np.cumsum([len(chunks) for chunks in texts])[:-1])
 
 
-def case(name: str, model: str, data: Dataset, size: int, folder: Path) -> Case:
+def case(name: str, model: str, data: Collection, size: int, folder: Path) -> Case:
     """Return the scores of every way."""
     with Embedder.open(model=model, encoding="float") as embedder:
-        corpus = cut(data, embedder.backend.tokenize, size)
+        corpus = cut(data, by_tokens(embedder.backend.tokenize, size))
         questions = normalize(embedder.embed_queries([query.text for query in corpus.queries]))
     stem = f"{name}-{data.name}-{len(data.documents)}-{size}"
     contextual = embed(model, 1.0, corpus.texts, folder / f"{stem}-contextual.npy")
     alone = embed(model, 0.0, corpus.texts, folder / f"{stem}-alone.npy")
     ways = {
         "each chunk alone": [normalize(rows) for rows in alone],
-        "free rival": [with_neighbours(normalize(rows)) for rows in alone],
+        "free rival": [mixed(rows, rows, 0.0, NEIGHBOUR_WEIGHT) for rows in alone],
     }
     for share in SHARES:
         ways[f"n = {share:g}"] = [
-            normalize(
-                mix(one, two, share * neighbour_directions(two), context_weight=UNTRAINED_WEIGHT)
-            )
+            mixed(one, two, UNTRAINED_WEIGHT, share)
             for one, two in zip(contextual, alone, strict=True)
         ]
     scores = {
@@ -110,7 +108,9 @@ def case(name: str, model: str, data: Dataset, size: int, folder: Path) -> Case:
         size,
         {way: f"{each['nDCG@10'].mean():.3f}" for way, each in scores.items()},
     )
-    return Case(name, data.name, size, [query.document for query in corpus.queries], scores)
+    return Case(
+        name, data.name, size, [next(iter(query.answers)) for query in corpus.queries], scores
+    )
 
 
 def shown(found: Estimate) -> str:
@@ -211,7 +211,7 @@ def main() -> None:
     cases = []
     for name, model in models.items():
         for folder in (None, *told.data):
-            data = load_data(folder)
+            data = load_collection(folder)
             some = first_documents(data, counts.get(f"{name}:{data.name}", counts.get(data.name)))
             chosen_sizes = map(int, sizes[name].split(",")) if name in sizes else CHUNK_TOKENS
             cases += [case(name, model, some, size, told.vectors) for size in chosen_sizes]

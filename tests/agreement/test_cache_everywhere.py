@@ -22,7 +22,7 @@ SENTENCES = (
     "Nobody asked for the {0} again.",
 )
 THINGS = ("mill", "ferry", "bakery", "orchard", "school", "bridge", "tannery")
-COUNTS = [200, pytest.param(10_000, marks=pytest.mark.slow)]
+COUNTS = [100, pytest.param(10_000, marks=pytest.mark.slow)]
 
 
 def corpus(count):

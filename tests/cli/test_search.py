@@ -112,7 +112,7 @@ def test_two_files_are_refused(run, embedded):
     result = run("search", "x", "--in", "tales.parquet", "--in", "tales.parquet")
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: --in names 2 files, and one is searched at a time.")
+    assert result.stderr.startswith("error: --in names 2 inputs, and one is searched at a time.")
 
 
 def test_other_model_is_refused(run, embedded):

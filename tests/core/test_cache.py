@@ -868,10 +868,11 @@ while True:
 """
 
 
-def test_killed_in_a_write_twenty_times(tmp_path):
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_in_a_write(tmp_path, times):
     """What a killed process had finished is there, whole, and the next one goes on."""
     chance = random.Random(7)
-    for turn in range(20):
+    for turn in range(times):
         with subprocess.Popen(
             [sys.executable, "-c", WRITE_FOREVER, str(tmp_path), str(turn)],
             stdout=subprocess.PIPE,

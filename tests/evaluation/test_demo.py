@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from ctxembed import Embedder, ModelSpec, Settings, TokenizedChunk
 from ctxembed.cli.app import app
-from ctxembed.cli.demo_table import show
+from ctxembed.cli.comparison_table import show
 from ctxembed.errors import ConfigurationError, InputError
 from ctxembed.evaluation.demo import run_demo
 from ctxembed.testing import FakeBackend
@@ -169,7 +169,7 @@ def test_a_report_on_own_data_leaves_the_packaged_one(monkeypatch, tmp_path, dat
     fake_model(monkeypatch, 0.5)
     monkeypatch.chdir(tmp_path)
     if not own:
-        monkeypatch.setattr("ctxembed.evaluation.dataset.OWN", data)
+        monkeypatch.setattr("ctxembed.evaluation.folders.OWN", data)
     given = ["--data", str(data)] if own else []
     result = CliRunner().invoke(app, ["demo", "--chunk-tokens", "8", *given])
 

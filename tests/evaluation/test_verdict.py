@@ -1,4 +1,4 @@
-"""The sentence follows from the figures."""
+"""The sentences follow from the figures."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_gain_loss_and_no_clear_difference_are_told_apart(gain, beyond, expected
     assert expected in sentence
     assert sentence.startswith("On these 23 documents ")
     assert sentence.endswith(".")
-    assert sentence.count(". ") == 0
+    assert max(len(each.split()) for each in sentence.split(". ")) <= 30
 
 
 def test_where_nothing_helps_independent_is_the_advice():
@@ -55,7 +55,7 @@ def test_where_nothing_helps_independent_is_the_advice():
         figures(FLAT, FLAT), figures(FLAT, DOWN), figures(FLAT, FLAT), documents=9, own=False
     )
 
-    assert sentence.endswith("for documents like these stay with independent vectors.")
+    assert sentence.endswith("For documents like these stay with independent vectors.")
 
 
 def test_the_own_data_set_says_that_it_is_not_the_readers():

@@ -180,7 +180,7 @@ async def test_batches_are_under_way_together(fake, monkeypatch):
 def test_no_message_holds_a_text(fake, caplog):
     secret = "the-text-of-a-document"
     fake._fault = failing_on(secret, NonFiniteError())
-    given = [chunk(secret, "a", 3), chunk(secret + "x", "a", 3)]
+    given = [chunk(secret, "a", 3), chunk(secret + "x", "a", 4)]
     with pytest.raises(NonFiniteError) as caught:
         made().run(given)
     fake._fault = failing_on(secret, InputError("cannot be read."))

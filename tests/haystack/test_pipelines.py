@@ -109,13 +109,13 @@ def sentences(text):
     ("keys", "source"),
     [
         ({}, {"id": "tale.md"}),
-        ({"source_key": "file_path"}, {"meta": {"file_path": "tale.md"}}),
+        ({"source_key": "file_path"}, {"meta": {"file_path": "docs/tale.md"}}),
     ],
 )
 async def test_a_changed_source_leaves_exactly_its_new_chunks(call, tiny, vectors, keys, source):
     store = InMemoryDocumentStore()
     pipeline = splitting(store, tiny, **keys)
-    other = Document(content="One law. Two rules.", id="law.md", meta={"file_path": "law.md"})
+    other = Document(content="One law. Two rules.", id="law.md", meta={"file_path": "docs/law.md"})
     for text in (BEFORE, AFTER):
         documents = [other, Document(content=text, **source)]
         await call(pipeline, {"splitter": {"documents": documents}})

@@ -33,7 +33,7 @@ def named(text):
 
 
 def hashed(text):
-    return Document(content=text, meta={"file_path": "guide.md"})
+    return Document(content=text, meta={"file_path": "docs/guide.md"})
 
 
 def stock(policy):

@@ -31,6 +31,7 @@ OWN = {
     "source_key": "file_path",
     "order_key": None,
     "missing_group": "error",
+    "bare_names": "allow",
     "meta_fields_to_embed": ["title", "year"],
     "embedding_separator": " | ",
     "meta_once": True,
@@ -136,6 +137,7 @@ def test_both_pipelines_survive_yaml_with_the_default_allow_list(tiny):
             source_key="file_path",
             order_key=None,
             missing_group="error",
+            bare_names="allow",
             partial="append",
         ),
     )
@@ -156,6 +158,7 @@ def test_a_writer_survives_a_round_trip():
         "source_key": "file_path",
         "order_key": None,
         "missing_group": "error",
+        "bare_names": "allow",
         "partial": "append",
     }
     made = ContextualDocumentWriter(InMemoryDocumentStore(), **parameters)
@@ -207,7 +210,7 @@ metadata: {}
 
 
 def test_a_pipeline_from_before_the_writer_had_an_output_skipped_still_loads(fake):
-    meta = {"file_path": "a.txt"}
+    meta = {"file_path": "files/a.txt"}
     given = [Document(content="one", meta=meta), Document(content=" ", meta=meta)]
     found = Pipeline.loads(BEFORE).run({"embedder": {"documents": given}})
     assert found["writer"] == {"documents_written": 1, "documents_deleted": 0, "skipped": []}

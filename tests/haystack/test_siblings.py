@@ -4,9 +4,12 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haystack_integrations.components.embedders.ctxembed.siblings import group_siblings
+from haystack_integrations.components.embedders.ctxembed.siblings import Grouping, group_siblings
 from haystack_integrations.components.embedders.ctxembed.source_chunks import TextTemplate
 
+GROUPING = Grouping(
+    source_key="source_id", order_key="split_id", missing_group="single", bare_names="error"
+)
 KEYS = st.one_of(st.none(), st.sampled_from(["a", "b", ""]), st.integers(0, 2))
 PLACES = st.integers(-1, 5)
 
@@ -17,9 +20,7 @@ def test_every_document_is_in_one_source_in_order(items):
         Document(content="same", meta={"source_id": key, "split_id": place})
         for key, place in items
     ]
-    sources = group_siblings(
-        documents, source_key="source_id", order_key="split_id", missing_group="single"
-    )
+    sources = group_siblings(documents, GROUPING)
     positions = [position for source in sources for position in source.positions]
     assert sorted(positions) == list(range(len(items)))
     for source in sources:
@@ -28,7 +29,10 @@ def test_every_document_is_in_one_source_in_order(items):
         if source.key is None:
             assert len(places) == 1
             assert source.problem == "it has a split_id and no source_id"
+        elif len(set(places)) < len(places):
+            assert "is one too many" in source.error.message
         else:
+            assert source.error is None
             assert places == sorted(places)
             assert (source.problem is None) == (places == list(range(len(places))))
     named = [source.key for source in sources if source.key is not None]

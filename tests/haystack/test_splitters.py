@@ -26,7 +26,7 @@ upsilon phi chi. psi omega."""
 
 def pages():
     return [
-        Document(id=name, content=text, meta={"file_path": f"{name}.md"})
+        Document(id=name, content=text, meta={"file_path": f"docs/{name}.md"})
         for name, text in [("x", TEXT), ("y", TEXT.replace("alpha", "aleph"))]
     ]
 

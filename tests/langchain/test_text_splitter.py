@@ -6,10 +6,15 @@ from collections import Counter
 import pytest
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.runnables import RunnableLambda
-from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
+from langchain_text_splitters import (
+    MarkdownHeaderTextSplitter,
+    RecursiveCharacterTextSplitter,
+    RecursiveJsonSplitter,
+    TextSplitter,
+)
 
-from ctxembed import InputError
-from langchain_ctxembed import ContextualTextSplitter, stamp_context
+from ctxembed import ConfigurationError, Embedder, InputError, Settings
+from langchain_ctxembed import ContextualEmbeddings, ContextualTextSplitter, stamp_context
 
 
 def places(chunks):
@@ -161,12 +166,84 @@ def test_the_default_splitter_cuts_by_tokens_without_overlap(embeddings, registr
         [Document(page_content=text)]
     )
     counts = embeddings.embedder.backend.tokenize([chunk.page_content for chunk in chunks])
-    assert 64 < max(chunk.count for chunk in counts) <= 128
+    assert 128 < max(chunk.count for chunk in counts) <= 256
     assert sum(len(chunk.page_content) for chunk in chunks) <= len(text)
     rough = ContextualTextSplitter(registry=registry).split_documents(
         [Document(page_content=text)]
     )
-    assert max(len(chunk.page_content) for chunk in rough) <= 512
+    assert max(len(chunk.page_content) for chunk in rough) <= 256
+
+
+@pytest.mark.parametrize(("window", "most"), [(None, 250), (40, 10), (8, 2)])
+def test_chunks_of_the_default_splitter_are_a_quarter_of_the_window(fake, registry, window, most):
+    embeddings, backend = fake()
+    found = embeddings._embedder._found
+    found[embeddings.settings, None] = Embedder(backend, Settings(window_tokens=window))
+    splitter = ContextualTextSplitter(embeddings=embeddings, registry=registry)
+    sizes = [len(text.split()) for text in splitter.split_text("word " * 600)]
+    assert sizes[0] == most
+    assert sum(sizes) == 600
+
+
+def test_it_is_a_text_splitter(line_splitter, parents):
+    splitter = line_splitter()
+    assert isinstance(splitter, TextSplitter)
+    assert splitter.split_text("a\n\nb\na") == ["a", "b", "a"]
+    texts = [parent.page_content for parent in parents]
+    metadatas = [parent.metadata for parent in parents]
+    split = splitter.split_documents(parents)
+    assert splitter.create_documents(texts, metadatas) == split
+    assert [*splitter.transform_documents(parents)] == split
+    assert places(splitter.create_documents(["a\nb", "c"])) == [(0, 2), (1, 2), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("inner", "text", "expected"),
+    [
+        (
+            MarkdownHeaderTextSplitter([("#", "title")]),
+            "# One\nfirst\n# Two\nsecond",
+            [("first", "One"), ("second", "Two")],
+        ),
+        (
+            RecursiveJsonSplitter(30, min_chunk_size=5),
+            '{"a": "first thing", "b": "second thing"}',
+            [('{"a": "first thing"}', "f"), ('{"b": "second thing"}', "f")],
+        ),
+        (
+            RecursiveJsonSplitter(30, min_chunk_size=5),
+            '["first thing", "second thing"]',
+            [('{"0": "first thing"}', "f"), ('{"1": "second thing"}', "f")],
+        ),
+    ],
+)
+def test_splitters_that_are_no_transformers_are_taken(registry, inner, text, expected):
+    splitter = ContextualTextSplitter(inner, registry=registry)
+    parent = Document(page_content=text, metadata={"source": "s", "title": "f"})
+    chunks = splitter.split_documents([parent])
+    assert [(chunk.page_content, chunk.metadata["title"]) for chunk in chunks] == expected
+    assert places(chunks) == [(0, 2), (1, 2)]
+    assert splitter.split_text(text) == [content for content, _ in expected]
+
+
+def test_what_is_not_json_is_named(registry):
+    splitter = ContextualTextSplitter(RecursiveJsonSplitter(), registry=registry)
+    with pytest.raises(InputError, match=r"Document 0 \('s'\): is not JSON, and its") as caught:
+        splitter.split_documents([Document(page_content="private", metadata={"source": "s"})])
+    assert "private" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("abc", "an object of str"),
+        (RecursiveCharacterTextSplitter, "the class RecursiveCharacterTextSplitter"),
+        (ContextualEmbeddings(model="minilm"), "an object of ContextualEmbeddings"),
+    ],
+)
+def test_what_cannot_split_is_refused_when_it_is_made(wrong, named):
+    with pytest.raises(ConfigurationError, match=f"splitter of LangChain, got {named}. Hint: Con"):
+        ContextualTextSplitter(wrong)
 
 
 def test_chunks_of_a_foreign_splitter_can_be_stamped(registry):
@@ -196,7 +273,7 @@ def test_the_default_splitter_counts_the_tokens_of_a_text_once(fake, registry):
     uncached = RecursiveCharacterTextSplitter(
         separators=["\n\n", "\n", ". ", "? ", "! ", " ", ""],
         keep_separator="end",
-        chunk_size=128,
+        chunk_size=250,
         chunk_overlap=0,
         length_function=lambda part: tokenize([part])[0].count,
     )

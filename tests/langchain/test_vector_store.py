@@ -102,13 +102,15 @@ def test_documents_without_a_context_are_embedded_alone(wrapped, embeddings, hel
     wrapped.add_documents([Document(page_content=text) for text in texts])
     alone = [embeddings.embed_contexts([[text]])[0][0] for text in texts]
     assert np.allclose([vector for _, vector in held(wrapped.store)], alone, atol=0.02)
-    assert not caplog.records
+    wrapped.add_texts(["It paused."])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("2 of 2 chunks came without a context and are embedded")
 
 
 def test_documents_without_a_context_are_an_error_where_asked_for(memory, chunks):
     wrapped = ContextualVectorStore(memory, ungrouped="error")
     wrapped.add_documents(chunks[:5])
-    with pytest.raises(InputError, match=r"Document 1 \('row'\): has no context_id"):
+    with pytest.raises(InputError, match=r"Chunk 1 \('row'\): has no context_id"):
         wrapped.add_documents([chunks[0], Document(page_content="private", id="row")])
     assert len(memory.store) == 5
 
@@ -186,7 +188,7 @@ def test_two_texts_for_one_place_are_refused(wrapped, chunks):
 )
 def test_a_context_that_makes_no_sense_is_refused(wrapped, metadata):
     metadata |= {"source": "file"}
-    with pytest.raises(InputError, match=r"Document 0 \('file'\): its context_i"):
+    with pytest.raises(InputError, match=r"Chunk 0 \('file'\): its context_i"):
         wrapped.add_documents([Document(page_content="a", metadata=metadata)])
 
 
@@ -223,10 +225,16 @@ async def built_in_async(wrapped, chunks):
 
 
 @pytest.mark.parametrize(
-    ("way", "document"),
-    [(added, 3), (added_in_slices, 1), (added_in_async, 3), (built, 3), (built_in_async, 3)],
+    ("way", "place"),
+    [
+        (added, "Chunk 4 ('big.txt')"),
+        (added_in_slices, "Document ('big.txt'), chunk 1"),
+        (added_in_async, "Chunk 4 ('big.txt')"),
+        (built, "Chunk 4 ('big.txt')"),
+        (built_in_async, "Chunk 4 ('big.txt')"),
+    ],
 )
-async def test_a_chunk_too_long_is_named_with_its_source(fake, registry, way, document):
+async def test_a_chunk_too_long_is_named_with_its_source(fake, registry, way, place):
     embeddings, backend = fake()
     long = "word " * (backend.spec.max_tokens + 1)
     files = {"small.txt": ["a", "b", "c"], "big.txt": ["d", long, "e"]}
@@ -240,7 +248,8 @@ async def test_a_chunk_too_long_is_named_with_its_source(fake, registry, way, do
     wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings), registry=registry)
     with pytest.raises(DocumentTooLongError) as caught:
         await way(wrapped, chunks)
-    assert str(caught.value).startswith(f"Document {document} ('big.txt'), chunk 1: ")
+    assert str(caught.value).startswith(f"{place}: has 1001 tokens")
+    assert (caught.value.chunk, caught.value.key) == (1, "big.txt")
     written = [entry["metadata"]["source_id"] for entry in wrapped.store.store.values()]
     assert "big.txt" not in written
 
@@ -270,10 +279,10 @@ def test_a_failed_batch_is_named_from_its_first_source_to_its_last(fake, registr
 
     embeddings, _ = fake(FakeBackend(fault=fault))
     wrapped = ContextualVectorStore(FailsWhenTouched(embeddings), registry=registry)
-    with pytest.raises(ResponseError, match="One of documents 0 to 5") as caught:
+    with pytest.raises(ResponseError, match="One of chunks 0 to 5") as caught:
         wrapped.add_documents(chunks[:10])
     assert caught.value.key == "a"
-    assert caught.value.__notes__ == ["Documents are counted by chunk: 'a' to 'b'."]
+    assert caught.value.__notes__ == ["Their sources are 'a' to 'b'."]
 
 
 def test_a_failing_model_leaves_the_store_alone(fake, chunks, registry):
@@ -531,6 +540,48 @@ async def test_a_builder_that_knows_no_ids_is_given_none(
     built = ContextualVectorStore.from_documents(chunks, embeddings, **options)
     truth.check(parents, held(built.store))
     built = await ContextualVectorStore.afrom_documents(chunks, embeddings, **options)
+    truth.check(parents, held(built.store))
+
+
+async def test_a_store_whose_ids_are_numbers_makes_them_up_itself(
+    embeddings, registry, chunks, held, truth, parents
+):
+    class Numbered(InMemoryVectorStore):
+        """Takes ids as USearch declares them."""
+
+        def add_texts(
+            self, texts, metadatas=None, ids: np.ndarray | list[str] | None = None, **options
+        ):
+            first = len(self.store)
+            ids = range(first, first + len(texts)) if ids is None else [*map(int, ids)]
+            named = [*map(str, ids)]
+            super().add_documents(
+                [
+                    Document(page_content=text, metadata=metadata)
+                    for text, metadata in zip(texts, metadatas, strict=True)
+                ],
+                ids=named,
+            )
+            return named
+
+        add_documents = VectorStore.add_documents
+
+        @classmethod
+        def from_texts(
+            cls,
+            texts,
+            embedding,
+            metadatas=None,
+            ids: np.ndarray | list[str] | None = None,
+            **options,
+        ):
+            store = cls(embedding)
+            store.add_texts(texts, metadatas, ids)
+            return store
+
+    options = {"store_cls": Numbered, "registry": registry}
+    built = ContextualVectorStore.from_documents(chunks[:5], embeddings, **options)
+    assert built.add_documents(chunks[5:]) == [str(n) for n in range(5, len(chunks))]
     truth.check(parents, held(built.store))
 
 

@@ -152,7 +152,7 @@ def test_previous_and_next_stay_within_a_level_of_a_hierarchy(documents):
 def test_the_default_parser_splits_sentences_into_small_chunks_without_overlap():
     inner = ContextualNodeParser().inner
     assert isinstance(inner, SentenceSplitter)
-    assert (inner.chunk_size, inner.chunk_overlap) == (96, 0)
+    assert (inner.chunk_size, inner.chunk_overlap) == (64, 0)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -4,14 +4,10 @@ import json
 
 import pytest
 
-from ctxembed.backends.config import (
-    check_pooling,
-    is_pplx,
-    read_config,
-    spec_from_config,
-    with_prompts,
-)
+from ctxembed.backends.config import is_pplx, read_config, spec_from_config
+from ctxembed.backends.sentence_transformers_files import check_parts, with_prompts
 from ctxembed.errors import ConfigurationError, ModelLoadError
+from ctxembed.settings import Settings
 
 PPLX = {
     "model_type": "bidirectional_pplx_qwen3",
@@ -19,6 +15,10 @@ PPLX = {
     "max_position_embeddings": 32768,
     "auto_map": {"AutoModel": "modeling.PPLXQwen3ContextualModel"},
 }
+
+
+def check_pooling(directory, pooling, config=None):
+    check_parts(directory, config or {}, Settings(pooling=pooling))
 
 
 def write(path, values):
@@ -74,6 +74,9 @@ def test_a_missing_or_broken_configuration_is_named(tmp_path, content):
         read_config(tmp_path)
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelLoadError, match=r"config\.json"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": {}}')
+    with pytest.raises(ModelLoadError, match="a name under model_type"):
         read_config(tmp_path)
 
 
@@ -135,12 +138,12 @@ def test_the_usual_parts_and_the_codes_of_pplx_pass(tmp_path):
         {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
     ]
     write(tmp_path / "modules.json", usual)
+    write(tmp_path / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
     check_pooling(tmp_path, "auto")
     write(tmp_path / "modules.json", [*usual, {"type": "st_quantize.FlexibleQuantizer"}])
     with pytest.raises(ConfigurationError, match="FlexibleQuantizer"):
         check_pooling(tmp_path, "auto")
-    write(tmp_path / "config.json", PPLX)
-    check_pooling(tmp_path, "auto")
+    check_pooling(tmp_path, "auto", PPLX)
 
 
 @pytest.mark.parametrize("modules", [["x"], [None], {"a": 1}, 3])

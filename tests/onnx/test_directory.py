@@ -10,11 +10,25 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+import onnx_graphs
 import pytest
 
 pytest.importorskip("onnxruntime")
 
 import onnxruntime
+from onnx_graphs import (
+    FLOAT,
+    INT32,
+    INTEGERS_AXES,
+    cast,
+    field,
+    ids,
+    model,
+    node,
+    states,
+    tensor,
+    value,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ctxembed.backends import open_backend
@@ -35,92 +49,10 @@ from ctxembed.settings import Settings
 WIDTH = 8
 WORDS = ["<|endoftext|>", *"abcdefghij"]
 WEIGHTS = np.random.default_rng(0).normal(size=(len(WORDS), WIDTH)).astype(np.float32)
-FLOAT, INT32, INT64 = 1, 6, 7
 
 
-def varint(number):
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*out, number))
-
-
-def field(number, value):
-    """One protobuf field: a number, a text, bytes, or a list of any."""
-    if isinstance(value, list):
-        return b"".join(field(number, each) for each in value)
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def node(kind, inputs, output):
-    return field(1, inputs) + field(2, output) + field(4, kind)
-
-
-def cast(source, output):
-    to_float = field(1, "to") + field(3, FLOAT) + field(20, 2)
-    return node("Cast", [source], [output]) + field(5, to_float)
-
-
-INTEGERS_AXES = field(1, "axes") + field(8, 1) + field(20, 7)
-
-
-def tensor(name, values, external=None):
-    kind = FLOAT if values.dtype == np.float32 else INT64
-    head = field(1, list(values.shape)) + field(2, kind) + field(8, name)
-    if external is None:
-        return head + field(9, values.tobytes())
-    place = field(1, "location") + field(2, external)
-    return head + field(13, place) + field(14, 1)
-
-
-def value(name, kind, *shape):
-    axes = [field(1, size) if isinstance(size, int) else field(2, size) for size in shape]
-    return field(1, name) + field(2, field(1, field(1, kind) + field(2, field(1, axes))))
-
-
-def model(nodes, constants, inputs, outputs):
-    graph = field(1, nodes) + field(2, "g") + field(5, constants)
-    graph += field(11, inputs) + field(12, outputs)
-    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
-
-
-def ids(name="input_ids", kind=INT64, batch="batch"):
-    return value(name, kind, batch, "tokens")
-
-
-def states(name="last_hidden_state", width=WIDTH):
-    return value(name, FLOAT, "batch", "tokens", width)
-
-
-def encoder(
-    weights=WEIGHTS, *, external=None, output="last_hidden_state", dynamic=False, batch="batch"
-):
-    """Each state is its word's row plus the mean of all rows that the mask shows."""
-    last = "sum" if dynamic else output
-    nodes = [
-        node("Gather", ["words", "input_ids"], ["rows"]),
-        cast("attention_mask", "seen"),
-        node("Unsqueeze", ["seen", "two"], ["mask"]),
-        node("Mul", ["rows", "mask"], ["masked"]),
-        node("ReduceSum", ["masked", "one"], ["total"]),
-        node("ReduceSum", ["mask", "one"], ["count"]),
-        node("Div", ["total", "count"], ["mean"]),
-        node("Add", ["rows", "mean"], [last]),
-    ]
-    if dynamic:
-        nodes.append(node("DynamicQuantizeLinear", ["sum"], ["codes", "scale", "zero"]))
-        nodes.append(node("DequantizeLinear", ["codes", "scale", "zero"], [output]))
-    constants = [
-        tensor("words", weights, external),
-        tensor("one", np.array([1])),
-        tensor("two", np.array([2])),
-    ]
-    inputs = [ids(batch=batch), ids("attention_mask", batch=batch)]
-    return model(nodes, constants, inputs, [states(output)])
+def encoder(weights=WEIGHTS, **options):
+    return onnx_graphs.encoder(weights, **options)
 
 
 def leaky(share, *, masked=True):
@@ -383,13 +315,64 @@ def test_values_that_are_not_finite_are_an_error_for_their_document_only(directo
     np.testing.assert_array_equal(found[2], quantize_tanh(naive(["b"])))
 
 
-def test_a_failure_of_the_runtime_is_a_backend_error_without_any_text(directory):
-    put(directory, encoder(WEIGHTS[:5]))
+def test_a_failure_of_the_runtime_is_a_backend_error_without_any_text(directory, monkeypatch):
+    def fail(_outputs, feed):
+        raise RuntimeError(feed)
+
     with opened(directory) as embedder:
+        loaded = embedder.backend._loaded.session
+        monkeypatch.setattr(loaded, "_session", SimpleNamespace(run=fail))
         with pytest.raises(BackendError, match="ONNX Runtime failed on 1 windows") as caught:
             embedder.embed_documents([["j i h"]])
         assert "j i h" not in str(caught.value)
+        monkeypatch.undo()
         assert embedder.embed_query("a").shape == (WIDTH,)
+
+
+def test_a_graph_with_fewer_rows_than_the_tokenizer_has_tokens_is_refused_at_load(directory):
+    put(directory, encoder(WEIGHTS[:5]))
+    with pytest.raises(ModelLoadError, match=r"fails on the tokenizer's last token, 10\. Hint"):
+        opened(directory)
+
+
+@pytest.mark.parametrize("name", ["../data", "/tmp/data", "sub/data", "c:data", "data.txt"])
+@pytest.mark.parametrize("inside", ["graph", "node"])
+def test_data_where_no_digest_looks_are_refused(directory, name, inside):
+    """Also those of a tensor that is a constant of a node."""
+    graph = encoder(external=name)
+    if inside == "node":
+        constant = field(1, "value") + field(5, tensor("", WEIGHTS, name)) + field(20, 4)
+        graph = encoder() + field(7, field(1, node("Constant", [], "x") + field(5, constant)))
+    put(directory, graph)
+    with pytest.raises(ModelLoadError, match=f"has its data in '{name}'.*beside the graph"):
+        opened(directory)
+
+
+def test_the_hub_s_links_are_followed(directory):
+    """Its cache keeps files as links out of the directory."""
+    before = opened(directory).embed_query("a b")
+    outside = directory.parent / "blobs"
+    outside.mkdir()
+    for number, name in enumerate(("onnx/model.onnx", "onnx/model.onnx_data", "config.json")):
+        (directory / name).rename(outside / str(number))
+        (directory / name).symlink_to(outside / str(number))
+
+    assert np.array_equal(before, opened(directory).embed_query("a b"))
+
+
+@pytest.mark.parametrize("external", ["model.onnx_data", None])
+def test_the_identity_samples_every_tensor(directory, external):
+    """Between two samples of a large file too; the fingerprint stays as it is."""
+    tall = np.tile(WEIGHTS, (60_000, 1))
+    seen = set()
+    for row in (0, 1):
+        other = np.full(8, row, np.int64)
+        graph = encoder(tall, external=external) + field(7, field(5, tensor("other", other)))
+        put(directory, graph)
+        (directory / "onnx" / "model.onnx_data").write_bytes(tall.tobytes())
+        seen.add(opened(directory).backend.identity.model.partition(":")[2])
+
+    assert len(seen) == 2
 
 
 def test_several_graphs_want_one_of_the_usual_name(directory):

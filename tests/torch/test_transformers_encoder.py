@@ -318,7 +318,7 @@ def test_bfloat16_weights_and_buffers_are_those_that_transformers_loads(
 def test_a_model_that_cannot_run_is_refused_at_load(minilm_checkpoint: Path, tmp_path: Path):
     import transformers
 
-    config = transformers.BertConfig(**SMALL | {"vocab_size": 100})
+    config = transformers.BertConfig(**SMALL | {"max_position_embeddings": 2})
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     for file in ("tokenizer.json", "special_tokens_map.json"):
         (tmp_path / file).write_bytes((minilm_checkpoint / file).read_bytes())

@@ -7,12 +7,16 @@ import json
 import struct
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 PPLX_TYPE = "bidirectional_pplx_qwen3"
 """`model_type` of the pplx-embed v1 models: Qwen3 that looks both ways."""
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""An adapter beside the weights, as peft names its files."""
+
 _SMALL = (
+    ADAPTER_CONFIG,
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -23,7 +27,13 @@ _SMALL = (
     "modules.json",
     "1_Pooling/config.json",
 )
-_NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
+_TRANSFORMER_FILES = tuple(
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+NO_WEIGHTS = frozenset((".json", ".md", ".py", ".safetensors", ".txt"))
+"""Endings of files that hold no data of a graph, beside one."""
+
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 
@@ -45,6 +55,27 @@ def model_type(directory: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def transformer_file(directory: Path) -> tuple[str, dict[str, Any]]:
+    """Return name and content of the file that says how sentence-transformers reads texts.
+
+    It reads the first that says anything, and none without `modules.json`.
+    """
+    if (directory / "modules.json").is_file():
+        for name in _TRANSFORMER_FILES:
+            try:
+                values = json.loads((directory / name).read_bytes())
+            except (OSError, ValueError):
+                continue
+            if values and isinstance(values, dict):
+                return name, values
+    return _TRANSFORMER_FILES[0], {}
+
+
+def lowercases(directory: Path) -> bool:
+    """Tell whether sentence-transformers puts texts into lower case before the tokenizer does."""
+    return bool(transformer_file(directory)[1].get("do_lower_case"))
+
+
 def checkpoint_digest(directory: Path) -> str:
     """Return a hash of configuration, tokenizer, and name, size, header and samples of weights.
 
@@ -56,6 +87,8 @@ def checkpoint_digest(directory: Path) -> str:
         path = directory / name
         if path.is_file():
             digest.update(name.encode() + path.read_bytes())
+    if lowercases(directory):  # hashed only where it is followed: others were hashed without it
+        digest.update(b"do_lower_case")
     onnx = weight_files(directory, "onnx")
     external = _external_data(directory) if onnx else []
     for path in sorted({*weight_files(directory, "safetensors"), *onnx, *external}):
@@ -92,7 +125,7 @@ def _places_of_tensors(file: BinaryIO, size: int) -> list[tuple[int, int]]:
 def _external_data(directory: Path) -> list[Path]:
     """Return files beside ONNX graphs that may hold their weights: their names are the graph's."""
     beside = (path for folder in (directory, directory / "onnx") for path in folder.glob("*"))
-    return [path for path in beside if path.is_file() and path.suffix not in _NO_WEIGHTS]
+    return [path for path in beside if path.is_file() and path.suffix not in NO_WEIGHTS]
 
 
 def _add_weights(digest: blake2b, directory: Path, path: Path) -> None:

@@ -47,7 +47,7 @@ class LazyEmbedder:
     def __init__(self) -> None:
         self._lock = fork_lock()
         self._found: dict[tuple[Settings, Key], Embedder] = {}
-        self._warned = False
+        self._warned: set[str] = set()
 
     def get(self, settings: Settings, api_key: Key = None) -> Embedder:
         """Return the embedder for the settings, opened if it is not open yet."""
@@ -72,9 +72,9 @@ class LazyEmbedder:
         return settings.fingerprint() if embedder is None else embedder.fingerprint
 
     def warn_once(self, logger: Logger, message: str, *values: object) -> None:
-        """Log a warning, the first time only."""
-        if not self._warned:
-            self._warned = True
+        """Log a warning, the first time only for each message."""
+        if message not in self._warned:
+            self._warned.add(message)
             logger.warning(message, *values)
 
     def close(self) -> None:

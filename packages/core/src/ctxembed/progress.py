@@ -6,7 +6,7 @@ read. The rest is an estimate: it is taken to be like them.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from itertools import accumulate
 from typing import Any
@@ -37,6 +37,11 @@ class Progress:
     tokens: int = 0
     planned_tokens: int = 0
     cached_tokens: int = 0
+
+    def __add__(self, other: "Progress") -> "Progress":
+        """Return how far two calls are together."""
+        names = [each.name for each in fields(self)]
+        return Progress(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def share(self, taken: float) -> float:
         """Return which share of the work is done, where a share of the input was `taken`."""

@@ -1,10 +1,11 @@
 """What settings and a model decide together, once for all calls: `Recipe`."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ctxembed.backends import Backend
 from ctxembed.cache import VectorCache
-from ctxembed.cache.document_cache import DocumentCache, document_cache
+from ctxembed.cache.document_cache import DocumentCache, document_cache, document_values
 from ctxembed.documents import TokenizedChunk
 from ctxembed.encoding import Encoding, Form, StoredForm, form_for, stored_form
 from ctxembed.errors import ConfigurationError
@@ -54,23 +55,33 @@ def document_recipe(
     recipe = _recipe(settings, backend, layout, prefix)
     if store is None:
         return recipe
-    identity = getattr(backend, "identity", None)
-    if identity is None:
+    values = made_with(recipe, backend)
+    if values is None:
         raise ConfigurationError(
             f"a cache needs to know which vectors are the same, and {type(backend).__name__} has "
             "no identity. Hint: leave cache out, or give the backend an `identity` attribute, a "
             "ctxembed.backends.identity.ModelIdentity."
         )
-    cache = document_cache(
-        store,
+    return replace(recipe, cache=document_cache(store, values))
+
+
+def made_with(recipe: Recipe, backend: Backend) -> dict[str, Any] | None:
+    """Return everything but its chunks that decides the rows of a document before they are stored.
+
+    Nothing is left to be looked up: a floating revision is the digest of its files, and "auto" is
+    what it came to. None where the backend has no identity.
+    """
+    identity = getattr(backend, "identity", None)
+    if identity is None:
+        return None
+    return document_values(
         identity,
-        layout,
+        recipe.layout,
         form=recipe.stored,
         quantizer=recipe.quantizer,
         dimensions=recipe.dimensions,
-        prefix=prefix.text if prefix else "",
+        prefix=recipe.prefix.text if recipe.prefix else "",
     )
-    return replace(recipe, cache=cache)
 
 
 def query_recipe(settings: Settings, backend: Backend) -> Recipe:

@@ -5,7 +5,8 @@ a sentence only where it is longer than a chunk may be: `semantic-text-splitter`
 Counting tokens is left to the caller: a backend counts as its model does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +17,9 @@ from ctxembed.errors import ConfigurationError
 
 Tokenize = Callable[[Sequence[str]], Sequence[TokenizedChunk]]
 """Tokenises texts, as a backend does."""
+
+_SENTENCE_END = re.compile(r"[\n\r\u3002\uff01\uff1f]|[.!?\u2026]\s|\Z")
+_STRETCH_CHARACTERS, _STRETCH_CHUNKS = 4096, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,47 @@ def splitter(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[Piec
     def count(part: str) -> int:
         return tokenized(part).count
 
+    stretch = max(_STRETCH_CHARACTERS, _STRETCH_CHUNKS * chunk_tokens)
     borders = TextSplitter.from_callback(count, chunk_tokens)
 
     def split(text: str) -> list[Piece]:
         tokenized.cache_clear()
-        places = _with_tokens(text, borders.chunk_indices(text), count)
+        places = _with_tokens(text, _chunks(text, borders, stretch), count)
         return [Piece(start, stop, tokenized(text[start:stop])) for start, stop in places]
 
     return split
+
+
+def chunker(tokenize: Tokenize, chunk_tokens: int) -> Callable[[str], list[TokenizedChunk]]:
+    """Return a function that cuts texts into chunks, as `splitter` does, without their places."""
+    split = splitter(tokenize, chunk_tokens)
+    return lambda text: [piece.chunk for piece in split(text)]
+
+
+def _chunks(text: str, borders: TextSplitter, stretch: int) -> Iterator[tuple[int, str]]:
+    """Give place and text of each chunk; a long run without the end of a sentence in stretches.
+
+    The splitter looks at the whole rest of a sentence for each chunk of it, which grows with the
+    square. The last chunk of a stretch may have been cut short: the next stretch begins with it.
+    """
+    start = run = 0
+    for end in _SENTENCE_END.finditer(text):
+        if end.start() - run > stretch:
+            yield from _shifted(borders, text, start, run)
+            start = run
+            while end.start() - start > stretch:
+                found = [*_shifted(borders, text, start, start + stretch)]
+                if len(found) < 2:  # noqa: PLR2004 - one is not certain to be whole
+                    break
+                yield from found[:-1]
+                start = found[-1][0]
+        run = end.end()
+    yield from _shifted(borders, text, start, len(text))
+
+
+def _shifted(borders: TextSplitter, text: str, start: int, stop: int) -> Iterator[tuple[int, str]]:
+    for place, chunk in borders.chunk_indices(text[start:stop]):
+        yield start + place, chunk
 
 
 def _with_tokens(

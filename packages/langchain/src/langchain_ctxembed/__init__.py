@@ -5,17 +5,21 @@ Split with `ContextualTextSplitter`, wrap the store in `ContextualVectorStore`, 
 
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import context_key
+from langchain_ctxembed.retriever import ContextFilter, ContextualRetriever
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
-from langchain_ctxembed.siblings import stamp_context
+from langchain_ctxembed.siblings import register_chunks, stamp_context
 from langchain_ctxembed.text_splitter import ContextualTextSplitter
 from langchain_ctxembed.vector_store import ContextualVectorStore
 
 __all__ = [
     "REGISTRY",
+    "ContextFilter",
     "ContextRegistry",
     "ContextualEmbeddings",
+    "ContextualRetriever",
     "ContextualTextSplitter",
     "ContextualVectorStore",
     "context_key",
+    "register_chunks",
     "stamp_context",
 ]

@@ -138,7 +138,9 @@ class ContextualEmbeddings(SettingsFields, Embeddings):
             self._embedder.warn_once(
                 logger,
                 "embed_documents got %d texts and embeds each alone, without context. Hint: wrap "
-                "the store in ContextualVectorStore, or call embed_contexts. (Said once.)",
+                "the store in ContextualVectorStore, or call embed_contexts. What embeds hits "
+                "again (EmbeddingsFilter, redundancy filters) undoes their context: search with "
+                '"k", "similarity_score_threshold" or "mmr" instead. (Said once.)',
                 len(texts),
             )
         return None

@@ -5,14 +5,15 @@ there before are never deleted: they may be half written, and a note on the erro
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
+
+from ctxembed import ConfigurationError
+from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 
 T = TypeVar("T")
 
@@ -134,36 +135,6 @@ def _told(ids: Sequence[str], found: Sequence[Document]) -> set[str] | None:
     return None if len(ids) > 1 else {*ids}
 
 
-def with_ids(
-    store: VectorStore, documents: Sequence[Document], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str], set[str]]:
-    """Return the options of a write with an id for every chunk, the ids, and those made up here.
-
-    No id is made up where the caller gave ids, or where the store takes no strings for them.
-    """
-    if options.get("ids"):
-        given = [*options["ids"]]
-        return {**options, "ids": given}, [id_ for id_ in given if id_], set()
-    given = [document.id for document in documents]
-    own = type(store).add_documents is not VectorStore.add_documents
-    method = store.add_documents if own else store.add_texts
-    if all(given) or not takes_any_id(method, auto_id=getattr(store, "auto_id", False)):
-        return {**options}, [id_ for id_ in given if id_], set()
-    filled = [id_ or str(uuid4()) for id_ in given]
-    return {**options, "ids": filled}, filled, set(filled).difference(given)
-
-
-def takes_any_id(method: Callable[..., object], *, auto_id: bool) -> bool:
-    """Tell whether a store's method takes any string for an id.
-
-    Some stores take numbers, and some (with `auto_id`) make up all ids in a way of their own.
-    """
-    parameter = signature(method).parameters.get("ids")
-    if parameter is None or auto_id:
-        return False
-    return parameter.annotation is parameter.empty or "str" in str(parameter.annotation)
-
-
 async def finished(store: VectorStore, write: Coroutine[Any, Any, T]) -> T:
     """Await a write. If it is cancelled, a store that writes in a thread is waited for.
 
@@ -181,6 +152,15 @@ async def finished(store: VectorStore, write: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def leftover(
+    vectors: PrecomputedVectors, rollback: Rollback, *, deleted: bool
+) -> ConfigurationError:
+    """Return the error for a write that ended before all vectors were taken."""
+    error = vectors.leftover(deleted=deleted)
+    error.add_note(rollback.note(deleted=deleted))
+    return error
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 from langchain_core.documents import Document
 
 from ctxembed import InputError, sibling_fingerprint
+from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.metadata import (
+    CHUNK_ID,
     CONTEXT_ID,
     CONTEXT_INDEX,
     CONTEXT_SIZE,
@@ -47,6 +50,7 @@ def stamp_context(
     chunks: Iterable[Document],
     *,
     source_id: str,
+    embeddings: ContextualEmbeddings | None = None,
     fingerprint: str | None = None,
     source_id_key: str = SOURCE_ID,
     registry: ContextRegistry = REGISTRY,
@@ -55,7 +59,8 @@ def stamp_context(
 
     This is for chunks that were made, or changed, without `ContextualTextSplitter`. The siblings
     are registered, so that a store may be handed the chunks in slices. A source id that a chunk
-    already has stays.
+    already has stays. With `embeddings`, their fingerprint becomes part of the context, so that
+    `index()` embeds everything again when it changes; `fingerprint` is another way to give it.
 
     Raises:
         InputError: a chunk has a `context_id` of another kind, which would be lost.
@@ -63,6 +68,8 @@ def stamp_context(
     chunks = list(chunks)
     texts = [chunk.page_content for chunk in chunks]
     context = sibling_fingerprint(texts)
+    if embeddings is not None:
+        fingerprint = embeddings.fingerprint
     if fingerprint is not None:
         context = sibling_fingerprint([context, fingerprint])
     registry.register(context, texts)
@@ -73,13 +80,39 @@ def stamp_context(
                 f"has a {CONTEXT_ID} of another kind. Hint: give that metadata key another name.",
                 document=index,
                 key=source_id,
+                noun="Chunk",
             )
         place = {CONTEXT_ID: context, CONTEXT_INDEX: index, CONTEXT_SIZE: len(chunks)}
         metadata = {source_id_key: source_id} | chunk.metadata | place
         if metadata[source_id_key] in (None, ""):
             metadata[source_id_key] = source_id
+        row = [str(metadata[source_id_key]), context, str(index)]
+        metadata[CHUNK_ID] = sibling_fingerprint(row)
         stamped.append(chunk.model_copy(update={"metadata": metadata}))
     return stamped
+
+
+def register_chunks(
+    chunks: Iterable[Document], *, registry: ContextRegistry = REGISTRY
+) -> list[Document]:
+    """Register the siblings of stamped chunks, and return the chunks.
+
+    This is for chunks that were split in another process: `index()` hands a store slices of a
+    document, and the store looks up here what the other chunks are.
+
+    Raises:
+        InputError: the chunks of a document are not all there, or contradict each other.
+    """
+    chunks = [*chunks]
+    groups = group_siblings(chunks, registry, "independent")
+    contexts = {
+        chunk.metadata[CONTEXT_ID]: number
+        for chunk, (number, _) in zip(chunks, groups.positions, strict=True)
+        if CONTEXT_ID in chunk.metadata
+    }
+    for context, number in contexts.items():
+        registry.register(context, groups.documents[number])
+    return chunks
 
 
 def group_siblings(
@@ -95,10 +128,10 @@ def group_siblings(
     for number, (chunk, (key, index)) in enumerate(zip(chunks, places, strict=True)):
         first = groups.setdefault(key, {}).setdefault(index, number)
         if chunks[first].page_content != chunk.page_content:
-            raise InputError(
+            raise _error(
                 f"another chunk of the call has its {CONTEXT_ID} and {CONTEXT_INDEX}. {_SPLIT}",
-                document=number,
-                key=source_name(chunk),
+                number,
+                chunk,
             )
     numbers = {key: number for number, key in enumerate(groups)}
     return SiblingGroups(
@@ -118,24 +151,34 @@ def _place(chunk: Document, number: int, ungrouped: Ungrouped) -> tuple[Key, int
     metadata = chunk.metadata
     if CONTEXT_ID not in metadata:
         if ungrouped == "error":
-            raise InputError(
-                f"has no {CONTEXT_ID}. {_SPLIT}", document=number, key=source_name(chunk)
-            )
+            raise _error(f"has no {CONTEXT_ID}. {_SPLIT}", number, chunk)
         return (number, 1), 0
-    context, index, size = (metadata.get(k) for k in (CONTEXT_ID, CONTEXT_INDEX, CONTEXT_SIZE))
-    if not isinstance(context, str) or not isinstance(index, int) or not isinstance(size, int):
-        raise InputError(
-            f"its {CONTEXT_ID}, {CONTEXT_INDEX} or {CONTEXT_SIZE} is of the wrong type. {_SPLIT}",
-            document=number,
-            key=source_name(chunk),
+    context = metadata[CONTEXT_ID]
+    if not isinstance(context, str):
+        raise _error(
+            f"its {CONTEXT_ID} is of type {type(context).__name__}, not text. {_SPLIT}",
+            number,
+            chunk,
         )
+    index, size = (_whole_number(key, number, chunk) for key in (CONTEXT_INDEX, CONTEXT_SIZE))
     if not 0 <= index < size:
-        raise InputError(
-            f"its {CONTEXT_INDEX} is not below its {CONTEXT_SIZE}.",
-            document=number,
-            key=source_name(chunk),
-        )
+        raise _error(f"its {CONTEXT_INDEX} is not below its {CONTEXT_SIZE}.", number, chunk)
     return (context, size), index
+
+
+def _whole_number(key: str, number: int, chunk: Document) -> int:
+    """Return the value of a metadata key; stores give whole numbers back as floats, too."""
+    value = chunk.metadata.get(key)
+    if isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer():
+        return int(value)
+    raise _error(
+        f"its {key} is of type {type(value).__name__}, not a whole number. {_SPLIT}", number, chunk
+    )
+
+
+def _error(message: str, number: int, chunk: Document) -> InputError:
+    """Return an error about a chunk of a call, counted from 0."""
+    return InputError(message, document=number, key=source_name(chunk), noun="Chunk")
 
 
 def _whole(
@@ -153,18 +196,18 @@ def _whole(
     if siblings is None:
         if len(texts) == size:
             return [texts[index] for index in range(size)]
-        raise InputError(
+        raise _error(
             f"the call has {len(texts)} of the {size} chunks of its document, and the others are "
-            "not known here. Hint: add the document whole, split it in this process, or raise the "
-            "max_bytes of the registry.",
-            document=first,
-            key=source_name(chunks[first]),
+            "not known here. Hint: add the document whole, give register_chunks all chunks that "
+            "were split in another process, or raise the max_bytes of the registry.",
+            first,
+            chunks[first],
         )
     if len(siblings) != size or any(siblings[index] != text for index, text in texts.items()):
-        raise InputError(
+        raise _error(
             "it is not what its document was split into. Hint: after changing chunks, give "
             "stamp_context all chunks of the document.",
-            document=first,
-            key=source_name(chunks[first]),
+            first,
+            chunks[first],
         )
     return list(siblings)

@@ -5,16 +5,21 @@ The inner splitter decides where texts are cut. What belongs together is decided
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from langchain_core.documents import BaseDocumentTransformer, Document
-from langchain_text_splitters import RecursiveCharacterTextSplitter
+from langchain_core.documents import Document
+from langchain_text_splitters import TextSplitter
 
 from ctxembed import ConfigurationError, InputError, group, sibling_fingerprint
 from ctxembed.lazy import has_text
 from langchain_ctxembed.embeddings import ContextualEmbeddings
-from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, first_name
+from langchain_ctxembed.inner_splitter import (
+    Splitter,
+    check_splitter,
+    default_splitter,
+    split_document,
+)
+from langchain_ctxembed.metadata import SOURCE, SOURCE_ID, chunks_of, first_name
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import source_name, stamp_context
 
@@ -23,31 +28,26 @@ logger = logging.getLogger(__name__)
 Errors = Literal["raise", "skip"]
 """What becomes of a document that cannot be embedded as it is."""
 
-CHUNK_TOKENS = 128
-"""Tokens in a chunk of the default splitter: the shorter it is, the more its siblings can tell."""
-
-_CHARACTERS_PER_TOKEN = 4
-_COUNTS = 2**16
-"""Counts of tokens that are remembered within one call."""
-
 _NAMES = 5
 """How many sources a message names."""
 
 
-class ContextualTextSplitter(BaseDocumentTransformer):
+class ContextualTextSplitter(TextSplitter):
     """Splits documents and writes into every chunk's metadata which chunks are its siblings.
 
-    `context_id`, `context_index`, `context_size` and a `source_id` are added; other metadata stays.
-    The siblings are registered in this process, so that a `ContextualVectorStore` may be handed the
-    chunks in any slices.
+    `context_id`, `context_index`, `context_size`, `chunk_id` and a `source_id` are added; other
+    metadata stays. The siblings are registered in this process, so that a `ContextualVectorStore`
+    may be handed the chunks in any slices.
 
     Chunks without text (empty, white space, NUL only) are left out before the others are counted;
-    one warning per call says how many, and of which sources. `failures` has the errors of the
-    documents that the last call left out; the `key` of each is the source.
+    one warning per call says how many, and of which sources. `emptied` has the source ids of the
+    documents of the last call that gave no chunk at all; `failures` has the errors of the documents
+    that it left out; the `key` of each is the source.
 
     Args:
-        splitter: Any `TextSplitter` or other document transformer. The default cuts at paragraphs,
-            lines, sentences and words, into chunks of up to 128 tokens without overlap.
+        splitter: Any splitter of LangChain. The default cuts at paragraphs, lines, sentences and
+            words, without overlap, into chunks of up to a quarter of the model's window, and of up
+            to 256 tokens (without `embeddings`, of up to 64).
         embeddings: Their fingerprint becomes part of `context_id`, so that `index()` embeds
             everything again when the model, its dimensions or windows change. The default splitter
             counts tokens as they do. Without them it takes four characters for one token.
@@ -65,12 +65,13 @@ class ContextualTextSplitter(BaseDocumentTransformer):
             model, a key or a network is raised in either case.
 
     Raises:
-        ConfigurationError: `errors` is something else, or "skip" without `embeddings`.
+        ConfigurationError: `errors` is something else, or "skip" without `embeddings`, or
+            `splitter` cannot split.
     """
 
     def __init__(
         self,
-        splitter: BaseDocumentTransformer | None = None,
+        splitter: Splitter | None = None,
         *,
         embeddings: ContextualEmbeddings | None = None,
         context_by: str | Callable[[Document], Hashable] | None = None,
@@ -85,6 +86,10 @@ class ContextualTextSplitter(BaseDocumentTransformer):
                 'errors="skip" has to count tokens. Hint: give the splitter embeddings=, those '
                 "that the store is built on."
             )
+        if splitter is not None:
+            check_splitter(splitter)
+        super().__init__()
+        self.emptied: list[str] = []
         self.failures: list[InputError] = []
         self._errors = errors
         self._splitter = splitter
@@ -101,9 +106,10 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         Raises:
             InputError: a document that cannot be split or stamped; `key` is its source.
         """
-        self.failures = []
+        self.emptied, self.failures = [], []
+        emptied: list[str] = []
         failures: list[InputError] = []
-        splitter = self._splitter or _default_splitter(self._embeddings)
+        splitter = self._inner()
         fingerprint = None if self._embeddings is None else self._embeddings.fingerprint
         chunks: list[Document] = []
         blank: list[str] = []
@@ -122,16 +128,32 @@ class ContextualTextSplitter(BaseDocumentTransformer):
                     registry=self._registry,
                 )
             except InputError as error:
-                self._failed(error.at(document=numbers[0], key=source), failures)
+                place = error.at(document=numbers[0], key=source, noun="Document")
+                self._failed(place, failures)
             else:
                 blank += [source] * (len(split) - len(texts))
+                emptied += [source] * (not texts)
         _report_blank(blank)
-        self.failures = failures
+        self.emptied, self.failures = emptied, failures
         return chunks
 
     def split_documents(self, documents: Iterable[Document]) -> list[Document]:
         """Like `transform_documents`, under the name that text splitters have for it."""
         return list(self.transform_documents(list(documents)))
+
+    def create_documents(
+        self, texts: list[str], metadatas: list[dict[Any, Any]] | None = None
+    ) -> list[Document]:
+        """Like `transform_documents`: every text, with its metadata, is a document."""
+        return self.split_documents(chunks_of(texts, metadatas))
+
+    def split_text(self, text: str) -> list[str]:
+        """Return the texts that the inner splitter makes of a text, without their context."""
+        document = Document(page_content=text)
+        return [each.page_content for each in split_document(self._inner(), document)]
+
+    def _inner(self) -> Splitter:
+        return self._splitter or default_splitter(self._embeddings)
 
     def _contexts(
         self, documents: Sequence[Document], failures: list[InputError]
@@ -179,9 +201,7 @@ class ContextualTextSplitter(BaseDocumentTransformer):
         return name or sibling_fingerprint([document.page_content])
 
 
-def _split(
-    parents: Sequence[Document], splitter: BaseDocumentTransformer, **options: Any
-) -> list[Document]:
+def _split(parents: Sequence[Document], splitter: Splitter, **options: Any) -> list[Document]:
     """Return the chunks of documents; one without text that gives none is its own blank chunk."""
     chunks: list[Document] = []
     for parent in parents:
@@ -191,7 +211,7 @@ def _split(
             raise InputError(
                 f"has a lone surrogate at character {error.start}: that is not Unicode text."
             ) from None
-        found = splitter.transform_documents([parent], **options)
+        found = split_document(splitter, parent, **options)
         chunks += found or [parent] * (not has_text(parent.page_content))
     return chunks
 
@@ -205,21 +225,3 @@ def _report_blank(sources: Sequence[str]) -> None:
             "Chunks without text, left out: %d, of %s%s.",
             *(len(sources), ", ".join(map(repr, names[:_NAMES])), more),
         )
-
-
-def _default_splitter(embeddings: ContextualEmbeddings | None) -> BaseDocumentTransformer:
-    """Return a splitter for one call. It remembers the count of every text that it asks about."""
-
-    @lru_cache(_COUNTS)
-    def count(text: str) -> int:
-        if embeddings is None:
-            return -(-len(text) // _CHARACTERS_PER_TOKEN)
-        return embeddings.embedder.backend.tokenize([text])[0].count
-
-    return RecursiveCharacterTextSplitter(
-        separators=["\n\n", "\n", ". ", "? ", "! ", " ", ""],
-        keep_separator="end",
-        chunk_size=CHUNK_TOKENS,
-        chunk_overlap=0,
-        length_function=count,
-    )

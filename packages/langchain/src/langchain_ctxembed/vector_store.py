@@ -5,38 +5,38 @@ documents are embedded whole (`write_plan`), and the store is handed their vecto
 (`precomputed_vectors`). Searching and deleting is left to the store.
 """
 
+import logging
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Self
-from uuid import uuid4
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.indexing import RecordManager
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from ctxembed import Array, ConfigurationError
+from langchain_ctxembed.chunk_ids import with_ids
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
-from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
-from langchain_ctxembed.rollback import (
-    Rollback,
-    arollback_of,
-    finished,
-    rollback_of,
-    takes_any_id,
-    with_ids,
-)
+from langchain_ctxembed.metadata import Metadatas, chunks_of
+from langchain_ctxembed.rollback import arollback_of, finished, leftover, rollback_of
 from langchain_ctxembed.sibling_registry import REGISTRY, ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped
+from langchain_ctxembed.store_building import Ids, abuild_store, build_store
 from langchain_ctxembed.trace_metadata import trace_metadata
-from langchain_ctxembed.write_plan import Metadatas, WritePlan, check_embeddings, chunks_of
+from langchain_ctxembed.whole_documents import (
+    StoreSplitter,
+    asplit_whole,
+    split_whole,
+    splitter_for,
+)
+from langchain_ctxembed.write_plan import WritePlan, check_embeddings, check_store
+
+logger = logging.getLogger(__name__)
 
 ROW_CACHE_BYTES = 64 * 2**20
 """Bytes of rows that a store keeps of documents whose chunks come in several calls."""
-
-Ids = list[str] | None
-"""One id per text, or none at all; the store makes them up then."""
 
 _WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
@@ -63,11 +63,15 @@ class ContextualVectorStore(VectorStore):
     Args:
         store: The inner store; it is also the attribute `.store`.
         embeddings: What the store was built on; needed only where the store does not tell.
-        ungrouped: Chunks without a context are embedded alone ("independent") or an "error".
+        ungrouped: Chunks without a context are embedded alone ("independent") or an "error". The
+            first time that there are any, a warning says so.
+        splitter: What splits documents without a context when they are added: any splitter, or
+            "auto" for the default of `ContextualTextSplitter`. Each is a context of its own.
         registry: Where splitters registered siblings.
 
     Raises:
-        ConfigurationError: the store embeds with something else, for instance a cache.
+        ConfigurationError: the store embeds with something else, for instance a cache, or is no
+            store, or is wrapped already; the splitter cannot split.
     """
 
     def __init__(
@@ -76,8 +80,12 @@ class ContextualVectorStore(VectorStore):
         embeddings: ContextualEmbeddings | None = None,
         *,
         ungrouped: Ungrouped = "independent",
+        splitter: StoreSplitter = None,
         registry: ContextRegistry = REGISTRY,
     ) -> None:
+        if isinstance(store, ContextualVectorStore):
+            raise ConfigurationError("the store is wrapped already. Hint: use it as it is.")
+        check_store(store)
         inner = embeddings if store.embeddings is None else store.embeddings
         self._embeddings = check_embeddings(inner, f"{type(store).__name__} embeds with")
         own = self._embeddings.settings.without_cache()
@@ -87,7 +95,9 @@ class ContextualVectorStore(VectorStore):
             )
         self.store = store
         self._ungrouped = ungrouped
+        self._splitter = splitter_for(splitter, self._embeddings, registry)
         self._registry = registry
+        self._warned = False
         self._row_cache = LruCache[Array](ROW_CACHE_BYTES, keep_newest=True)
 
     @property
@@ -98,6 +108,8 @@ class ContextualVectorStore(VectorStore):
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Add chunks, each with the vector that it has among its siblings; return their ids.
 
+        With a splitter, documents without a context are split, and added behind the chunks.
+
         Raises:
             EmbedError: siblings are not known, or chunks cannot be embedded. Its `key` is the
                 source, and the inner store was not touched.
@@ -106,41 +118,37 @@ class ContextualVectorStore(VectorStore):
         What the store raises goes on, once the rows that are new have been deleted again. A note on
         it says which rows may be half written. Rows that were there before are never deleted.
         """
-        plan = WritePlan(
-            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
-        )
-        vectors = plan.embed()
-        options, ids, made_up = with_ids(self.store, documents, kwargs)
+        chunks = split_whole(self._splitter, documents, kwargs.get("ids"))
+        vectors = self._plan(chunks).embed()
+        options, ids, made_up = with_ids(self.store, chunks, kwargs)
         rollback = rollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
-                written = self.store.add_documents(documents, **options)
+                written = self.store.add_documents(chunks, **options)
         except BaseException as error:
             error.add_note(rollback.note(deleted=rollback.delete(self.store)))
             raise
         if vectors.left:
             rollback = rollback.with_rows_of(written)
-            raise _leftover(vectors, rollback, deleted=rollback.delete(self.store))
+            raise leftover(vectors, rollback, deleted=rollback.delete(self.store))
         return written
 
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
-        plan = WritePlan(
-            documents, self._embeddings, self._registry, self._ungrouped, self._row_cache
-        )
-        vectors = await plan.aembed()
-        options, ids, made_up = with_ids(self.store, documents, kwargs)
+        chunks = await asplit_whole(self._splitter, documents, kwargs.get("ids"))
+        vectors = await self._plan(chunks).aembed()
+        options, ids, made_up = with_ids(self.store, chunks, kwargs)
         rollback = await arollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
-                write = self.store.aadd_documents(documents, **options)
+                write = self.store.aadd_documents(chunks, **options)
                 written = await finished(self.store, write)
         except BaseException as error:
             error.add_note(rollback.note(deleted=await rollback.adelete(self.store)))
             raise
         if vectors.left:
             rollback = rollback.with_rows_of(written)
-            raise _leftover(vectors, rollback, deleted=await rollback.adelete(self.store))
+            raise leftover(vectors, rollback, deleted=await rollback.adelete(self.store))
         return written
 
     def add_texts(
@@ -156,7 +164,7 @@ class ContextualVectorStore(VectorStore):
         return await self.aadd_documents(chunks_of(texts, metadatas), **_named(ids), **kwargs)
 
     @classmethod
-    def from_texts(
+    def from_texts(  # noqa: PLR0913 - the keywords of the constructor, and ids
         cls,
         texts: list[str],
         embedding: Embeddings,
@@ -165,6 +173,7 @@ class ContextualVectorStore(VectorStore):
         ids: Ids = None,
         store_cls: type[VectorStore] | None = None,
         ungrouped: Ungrouped = "independent",
+        splitter: StoreSplitter = None,
         registry: ContextRegistry = REGISTRY,
         **kwargs: Any,
     ) -> Self:
@@ -173,46 +182,59 @@ class ContextualVectorStore(VectorStore):
         `from_documents` takes the same keywords. Those not named here go to `store_cls.from_texts`.
         """
         embeddings = check_embeddings(embedding, "got")
-        build, options, rollback = _build_options(
-            texts, metadatas, ids=ids, store_cls=store_cls, **kwargs
-        )
-        plan = WritePlan(chunks_of(texts, metadatas), embeddings, registry, ungrouped)
-        vectors = plan.embed()
-        try:
-            with vectors.active(probes=True):
-                store = build.from_texts(texts, embeddings, **options)
-        except BaseException as error:
-            error.add_note(rollback.note(deleted=False))
-            raise
-        if vectors.left:
-            raise _leftover(vectors, rollback, deleted=rollback.delete(store))
-        return cls(store, embeddings, ungrouped=ungrouped, registry=registry)
+        own = splitter_for(splitter, embeddings, registry)
+        chunks = split_whole(own, chunks_of(texts, metadatas), ids)
+        plan = WritePlan(chunks, embeddings, registry, ungrouped)
+        store = build_store(store_cls, plan, ids, kwargs)
+        built = cls(store, embeddings, ungrouped=ungrouped, splitter=own, registry=registry)
+        built._tell(plan)
+        return built
 
     @classmethod
-    async def afrom_texts(
+    async def afrom_texts(  # noqa: PLR0913 - the keywords of the constructor, and ids
         cls,
         texts: list[str],
         embedding: Embeddings,
         metadatas: Metadatas = None,
         *,
+        ids: Ids = None,
+        store_cls: type[VectorStore] | None = None,
         ungrouped: Ungrouped = "independent",
+        splitter: StoreSplitter = None,
         registry: ContextRegistry = REGISTRY,
         **kwargs: Any,
     ) -> Self:
         """Like `from_texts`, with the same keywords, without blocking the event loop."""
         embeddings = check_embeddings(embedding, "got")
-        build, options, rollback = _build_options(texts, metadatas, **kwargs)
-        plan = WritePlan(chunks_of(texts, metadatas), embeddings, registry, ungrouped)
-        vectors = await plan.aembed()
-        try:
-            with vectors.active(probes=True):
-                store = await build.afrom_texts(texts, embeddings, **options)
-        except BaseException as error:
-            error.add_note(rollback.note(deleted=False))
-            raise
-        if vectors.left:
-            raise _leftover(vectors, rollback, deleted=await rollback.adelete(store))
-        return cls(store, embeddings, ungrouped=ungrouped, registry=registry)
+        own = splitter_for(splitter, embeddings, registry)
+        chunks = await asplit_whole(own, chunks_of(texts, metadatas), ids)
+        plan = WritePlan(chunks, embeddings, registry, ungrouped)
+        store = await abuild_store(store_cls, plan, ids, kwargs)
+        built = cls(store, embeddings, ungrouped=ungrouped, splitter=own, registry=registry)
+        built._tell(plan)
+        return built
+
+    def delete_source(self, source_id: str, records: RecordManager) -> int:
+        """Delete the rows of a source that `index()` wrote, and their records.
+
+        Return how many there were. `index()` cannot see that a document has no chunk any more.
+
+        Raises:
+            ConfigurationError: the store cannot delete; the records stay.
+        """
+        keys = records.list_keys(group_ids=[source_id])
+        if keys and self.store.delete(keys) is False:
+            raise _not_deleted(source_id)
+        records.delete_keys(keys)
+        return len(keys)
+
+    async def adelete_source(self, source_id: str, records: RecordManager) -> int:
+        """Like `delete_source`, without blocking the event loop."""
+        keys = await records.alist_keys(group_ids=[source_id])
+        if keys and await self.store.adelete(keys) is False:
+            raise _not_deleted(source_id)
+        await records.adelete_keys(keys)
+        return len(keys)
 
     def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
         """Return a retriever, in whose traces the inner store and the model have their names."""
@@ -241,47 +263,37 @@ class ContextualVectorStore(VectorStore):
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Return what only the inner store has, unless it would embed without context."""
         if name.startswith("_") or name == "store":
-            raise AttributeError(name)
+            raise AttributeError(f"{name} is not passed on, as it is private. Hint: .store.{name}")
         if name not in _OWN_VECTORS and _WRITERS.fullmatch(name):
             raise AttributeError(
                 f"{name} would embed without context. Hint: add_documents, or .store.{name}"
             )
         return getattr(self.store, name)
 
-
-def _leftover(
-    vectors: PrecomputedVectors, rollback: Rollback, *, deleted: bool
-) -> ConfigurationError:
-    """Return the error for a write that ended before all vectors were taken."""
-    error = vectors.leftover(deleted=deleted)
-    error.add_note(rollback.note(deleted=deleted))
-    return error
-
-
-def _build_options(
-    texts: list[str],
-    metadatas: Metadatas,
-    *,
-    ids: Ids = None,
-    store_cls: type[VectorStore] | None = None,
-    **options: Any,
-) -> tuple[type[VectorStore], dict[str, Any], Rollback]:
-    """Return the class of a store to build, the keywords of its `from_texts`, and what is new.
-
-    Every chunk gets an id, so that what is written can be found again and taken back. No ids are
-    made up for a store whose builder does not take any: it might pass them on to something that
-    does not either.
-    """
-    if store_cls is None:
-        raise ConfigurationError(
-            "which store is to be built? Hint: store_cls=Chroma, InMemoryVectorStore, ..."
+    def _plan(self, chunks: list[Document]) -> WritePlan:
+        plan = WritePlan(
+            chunks, self._embeddings, self._registry, self._ungrouped, self._row_cache
         )
-    rollback = Rollback(unknown=tuple(id_ for id_ in ids or () if id_))
-    if ids or takes_any_id(store_cls.from_texts, auto_id=options.get("auto_id", False)):
-        given = {*rollback.unknown}
-        ids = [id_ or str(uuid4()) for id_ in ids or [""] * len(texts)]
-        rollback = replace(rollback, new=tuple(id_ for id_ in ids if id_ not in given))
-    return store_cls, {"metadatas": metadatas} | _named(ids) | options, rollback
+        self._tell(plan)
+        return plan
+
+    def _tell(self, plan: WritePlan) -> None:
+        """Say once that chunks of a write are embedded alone, and what to do."""
+        if plan.without_context and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%d of %d chunks came without a context and are embedded alone. Hint: split with "
+                "ContextualTextSplitter, give stamp_context all chunks of a document, or give the "
+                'wrapper splitter="auto"; ungrouped="error" refuses them. (Said once per store.)',
+                *(plan.without_context, len(plan.texts)),
+            )
+
+
+def _not_deleted(source_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the store did not delete the rows of {source_id!r}, and so their records stay. Hint: "
+        "delete the rows in the store itself."
+    )
 
 
 def _named(ids: Ids) -> dict[str, list[str]]:

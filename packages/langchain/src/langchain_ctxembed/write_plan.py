@@ -4,21 +4,19 @@ The plan is made, and its documents are embedded, before a store is touched. How
 vectors is the business of `precomputed_vectors`.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
 
-from ctxembed import Array, ConfigurationError, InputError, sibling_fingerprint
-from ctxembed.lazy import located_errors
+from ctxembed import Array, ConfigurationError, EmbedError, sibling_fingerprint
 from langchain_ctxembed.embeddings import ContextualEmbeddings
 from langchain_ctxembed.lru_cache import LruCache
+from langchain_ctxembed.metadata import CONTEXT_ID
 from langchain_ctxembed.precomputed_vectors import PrecomputedVectors
 from langchain_ctxembed.sibling_registry import ContextRegistry
 from langchain_ctxembed.siblings import Ungrouped, group_siblings, source_name
-
-Metadatas = list[dict[str, Any]] | None
-"""One dictionary per text, or none at all."""
 
 
 class WritePlan:
@@ -40,7 +38,12 @@ class WritePlan:
         row_cache: LruCache[Array] | None = None,
     ) -> None:
         self._chunks = chunks
-        self._embeddings = embeddings
+        self.texts = [chunk.page_content for chunk in chunks]
+        metadatas = [chunk.metadata for chunk in chunks]
+        self.metadatas = metadatas if any(metadatas) else None
+        self.without_context = sum(CONTEXT_ID not in chunk.metadata for chunk in chunks)
+        """How many chunks are embedded alone because nothing says what their siblings are."""
+        self.embeddings = embeddings
         self._siblings = group_siblings(chunks, registry, ungrouped)
         self._row_cache = LruCache(0) if row_cache is None else row_cache
         documents = self._siblings.documents
@@ -54,29 +57,54 @@ class WritePlan:
         """Embed the documents whose rows are missing, and return the vectors of the chunks.
 
         Raises:
-            EmbedError: `document` counts the chunks of the call, and `key` is the source.
+            EmbedError: `document` counts the chunks of the call, and `key` is the source. It is
+                None for a sibling that is not in the call, whose place among the siblings is
+                `chunk`.
         """
-        with located_errors(self._locate, "chunk"):
-            arrays = self._embeddings.embedder.embed_documents(
+        with self._located():
+            arrays = self.embeddings.embedder.embed_documents(
                 self._to_embed, progress=self._shows_progress
             )
         return self._vectors(arrays)
 
     async def aembed(self) -> PrecomputedVectors:
         """Like `embed`, without blocking the event loop."""
-        embedder = await self._embeddings.aembedder()
-        with located_errors(self._locate, "chunk"):
+        embedder = await self.embeddings.aembedder()
+        with self._located():
             arrays = await embedder.aembed_documents(self._to_embed, progress=self._shows_progress)
         return self._vectors(arrays)
 
     @property
     def _shows_progress(self) -> bool:
-        return self._embeddings.show_progress and bool(self._to_embed)
+        return self.embeddings.show_progress and bool(self._to_embed)
 
-    def _locate(self, document: int) -> tuple[int, str | None]:
-        """Return the number and the source of the first chunk of a document that was embedded."""
-        documents = [number for number, _ in self._siblings.positions]
-        first = documents.index(self._missing[document])
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        """Raise the errors of the embedder with the number of the chunk in this call."""
+        try:
+            yield
+        except EmbedError as error:
+            raise self._moved(error) from error.__cause__
+
+    def _moved(self, error: EmbedError) -> EmbedError:
+        """Return an error about a document, or a range of them, where the call has its chunk."""
+        if error.document is None:
+            return error
+        document = self._missing[error.document]
+        first, key = self._first_chunk(document)
+        if error.last_document is not None:
+            last, last_key = self._first_chunk(self._missing[error.last_document])
+            moved = error.at(document=first, key=key, last_document=last, noun="Chunk")
+            moved.add_note(f"Their sources are {key!r} to {last_key!r}.")
+            return moved
+        place = (document, error.chunk or 0)
+        if place not in self._siblings.positions:  # a sibling that is not in the call
+            return error.at(document=None, key=key)
+        return error.at(document=self._siblings.positions.index(place), key=key, noun="Chunk")
+
+    def _first_chunk(self, document: int) -> tuple[int, str | None]:
+        """Return the number and the source of a document's first chunk in the call."""
+        first = [number for number, _ in self._siblings.positions].index(document)
         return first, source_name(self._chunks[first])
 
     def _vectors(self, arrays: Sequence[Array]) -> PrecomputedVectors:
@@ -84,8 +112,7 @@ class WritePlan:
         for number, key in self._cache_keys.items():
             self._row_cache.put(key, self._rows[number], self._rows[number].nbytes)
         rows = [self._rows[number][index] for number, index in self._siblings.positions]
-        texts = [chunk.page_content for chunk in self._chunks]
-        return PrecomputedVectors(texts, rows, self._embeddings.settings)
+        return PrecomputedVectors(self.texts, rows, self.embeddings.settings)
 
 
 def check_embeddings(embeddings: object, subject: str) -> ContextualEmbeddings:
@@ -102,17 +129,14 @@ def check_embeddings(embeddings: object, subject: str) -> ContextualEmbeddings:
     )
 
 
-def chunks_of(texts: Iterable[str], metadatas: Metadatas) -> list[Document]:
-    """Return texts and their metadata as chunks."""
-    if isinstance(texts, str):
-        raise InputError("got one string. Hint: a list of texts.")
-    texts = list(texts)
-    metadatas = metadatas or [{} for _ in texts]
-    if len(metadatas) != len(texts):
-        raise InputError(
-            f"got {len(texts)} texts and {len(metadatas)} metadatas. Hint: one for each."
+def check_store(store: object) -> None:
+    """Refuse what is no store.
+
+    Raises:
+        ConfigurationError: names the type, and shows how a store is wrapped.
+    """
+    if not isinstance(store, VectorStore):
+        raise ConfigurationError(
+            f"store is a vector store of LangChain, got an object of {type(store).__name__}. Hint: "
+            "ContextualVectorStore(InMemoryVectorStore(embeddings))."
         )
-    return [
-        Document(page_content=text, metadata=metadata)
-        for text, metadata in zip(texts, metadatas, strict=True)
-    ]

@@ -1,4 +1,4 @@
-"""A checkpoint's own description of itself: `ModelSpec` from `config.json`, and how it pools.
+"""What `config.json` says of a checkpoint: its `ModelSpec`, and whether it is an embedder at all.
 
 Both local backends read it here, so that the same checkpoint means the same in either. Weights and
 tokenizers are not touched.
@@ -6,14 +6,12 @@ tokenizers are not touched.
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ctxembed.checkpoint import PPLX_TYPE
+from ctxembed.checkpoint import ADAPTER_CONFIG, PPLX_TYPE
 from ctxembed.errors import ConfigurationError, ModelLoadError
 from ctxembed.models import UNTRAINED_WEIGHT, UNTRAINED_WINDOW, ModelSpec
-from ctxembed.settings import Pooling
 
 _HIDDEN_SIZES = ("hidden_size", "d_model", "dim", "n_embd")
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
@@ -36,20 +34,26 @@ _OFFSET_TYPES = frozenset(
     )
 )
 
-# Parts of a sentence-transformers model that the mean of tokens, and codes of it, stand for.
-_PARTS = frozenset(("Transformer", "Pooling", "Normalize"))
-_PPLX_PARTS = "st_quantize"
-_PROMPTS = ("query", "document", "passage")
+# Endings of classes whose weights were trained to label, not to embed.
+_LABELS = ("Classification", "QuestionAnswering", "MultipleChoice", "RewardModel")
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Return the `config.json` of a model directory, or raise `ModelLoadError`."""
-    path = directory / "config.json"
-    values = read_json(path)
+    values = read_json(directory / "config.json")
+    if values is None and (directory / ADAPTER_CONFIG).is_file():
+        raise ModelLoadError(
+            f"{directory} is an adapter alone: {ADAPTER_CONFIG} without config.json. Hint: copy "
+            "it into the directory of the model that it belongs to."
+        )
     if not isinstance(values, dict):
         raise ModelLoadError(
             f"{directory} has no config.json. Hint: pass a directory that has config.json, "
             "tokenizer.json and the weights."
+        )
+    if not isinstance(values.get("model_type"), str | None):
+        raise ModelLoadError(
+            f"{directory}: config.json should say a name under model_type. Hint: fetch it again."
         )
     return values
 
@@ -57,6 +61,40 @@ def read_config(directory: Path) -> dict[str, Any]:
 def is_pplx(config: Mapping[str, Any]) -> bool:
     """Tell whether a checkpoint is a pplx-embed v1 model."""
     return config.get("model_type") == PPLX_TYPE
+
+
+def check_weights(directory: Path, config: Mapping[str, Any]) -> None:
+    """Refuse weights that are quantised by a library of its own (bitsandbytes, GPTQ, AWQ, ...).
+
+    Raises:
+        ModelLoadError: names the method, and what to take instead.
+    """
+    told = config.get("quantization_config")
+    if told:
+        method = told.get("quant_method") if isinstance(told, dict) else told
+        raise ModelLoadError(
+            f"{directory}: config.json says {method} under quantization_config, and no backend "
+            "here reads such weights. Hint: take the checkpoint that it was made from, in float32 "
+            "or bfloat16."
+        )
+
+
+def check_embeds(directory: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a classifier or reranker: its token states were never meant to be averaged.
+
+    A `modules.json` beside it says that it is an embedder after all.
+
+    Raises:
+        ConfigurationError: names the class, and the way round it.
+    """
+    names = config.get("architectures")
+    found = [str(name) for name in names] if isinstance(names, list) else []
+    labels = next((name for name in found if name.endswith(_LABELS)), None)
+    if labels is not None and not (directory / "modules.json").is_file():
+        raise ConfigurationError(
+            f"{directory}: config.json says {labels} under architectures, which labels texts and "
+            'embeds none. Hint: take an embedding model, or insist with pooling="mean".'
+        )
 
 
 def first_position(config: Mapping[str, Any]) -> int:
@@ -107,103 +145,6 @@ def _pplx(config: Mapping[str, Any], name: str, hidden_size: int, tokens: int) -
         neighbour_weight=0.0,
         separator="<|endoftext|>",
     )
-
-
-def check_pooling(directory: Path, pooling: Pooling) -> None:
-    """Refuse a checkpoint whose vectors aren't means of tokens, unless `pooling` is "mean".
-
-    Sentence-transformers checkpoints say how they pool; where nothing is said, it is by mean. Any
-    part but the model, its pooling and its norm is refused in any case: nothing here would apply
-    it.
-
-    Raises:
-        ConfigurationError: gives the reason and the way round it.
-        ModelLoadError: the list of parts is no such list.
-    """
-    modules = _modules(directory)
-    other = next((kind for kind, _ in modules if kind not in _PARTS), None)
-    if other is not None:
-        raise ConfigurationError(
-            f"{directory} has another layer ({other}) beside the model and its pooling, which no "
-            "backend here applies. Hint: take a model without."
-        )
-    if pooling == "mean":
-        return
-    prompts = _prompts(directory)
-    prompted = any(prompts.get(name) for name in _PROMPTS)
-    reasons = (_objection(module, prompted=prompted) for module in modules)
-    reason = next((why for why in reasons if why), None)
-    if reason is not None:
-        raise ConfigurationError(
-            f"{directory} {reason}: means over a chunk's tokens are not what it was trained for. "
-            'Hint: take a mean-pooled model, or insist with pooling="mean".'
-        )
-
-
-def with_prompts(spec: ModelSpec, directory: Path) -> ModelSpec:
-    """Return the record with the prefixes that a sentence-transformers checkpoint was trained with.
-
-    `config_sentence_transformers.json` names prompts; "query" is the query's, "document" or
-    "passage" the document's.
-    """
-    texts = _prompts(directory)
-    if not texts:
-        return spec
-    return replace(
-        spec,
-        query_prefix=texts.get("query", ""),
-        document_prefix=texts.get("document", texts.get("passage", "")),
-    )
-
-
-def _prompts(directory: Path) -> dict[str, str]:
-    values = read_json(directory / "config_sentence_transformers.json")
-    prompts = values.get("prompts") if isinstance(values, dict) else None
-    if not isinstance(prompts, dict):
-        return {}
-    return {name: text for name, text in prompts.items() if isinstance(text, str)}
-
-
-def _modules(directory: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return the kind and the configuration of each part of a sentence-transformers model.
-
-    That which makes codes of a pplx model's vectors is left out: codes are made here too.
-    """
-    path = directory / "modules.json"
-    listed = read_json(path)
-    if listed is None:
-        listed = [{"type": "Pooling", "path": "1_Pooling"}]
-    if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
-        raise ModelLoadError(
-            f"{path} is not a list of a model's parts. Hint: fetch the file again."
-        )
-    config = read_json(directory / "config.json")
-    pplx = isinstance(config, dict) and is_pplx(config)
-    found = []
-    for module in listed:
-        package, _, kind = str(module.get("type", "")).rpartition(".")
-        if pplx and package == _PPLX_PARTS:
-            continue
-        values = read_json(directory / str(module.get("path", "")) / "config.json")
-        found.append((kind, values if isinstance(values, dict) else {}))
-    return found
-
-
-def _objection(module: tuple[str, dict[str, Any]], *, prompted: bool) -> str | None:
-    kind, values = module
-    if kind != "Pooling":
-        return None
-    if prompted and values.get("include_prompt") is False:
-        return "has a prompt and pools without it (include_prompt)"
-    modes = [
-        key.removeprefix("pooling_mode_")
-        for key, value in values.items()
-        if key.startswith("pooling_mode_") and value is True
-    ]
-    told = values.get("pooling_mode")
-    modes += [told] if isinstance(told, str) else []
-    wrong = [mode for mode in modes if mode not in ("mean", "mean_tokens")]
-    return f"pools by {', '.join(wrong)}" if wrong else None
 
 
 def _number(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

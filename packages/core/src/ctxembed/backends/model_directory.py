@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctxembed.backends.config import check_pooling, read_config, spec_from_config, with_prompts
-from ctxembed.backends.tokenizer import ChunkTokenizer, load_tokenizer
+from ctxembed.backends.config import check_embeds, read_config, spec_from_config
+from ctxembed.backends.sentence_transformers_files import check_parts, with_prompts
+from ctxembed.backends.tokenizer import ChunkTokenizer
+from ctxembed.backends.tokenizer_files import load_tokenizer
 from ctxembed.errors import MissingDependencyError, ModelLoadError
 from ctxembed.models import ModelSpec, known_models
 from ctxembed.settings import Settings, meant
@@ -21,13 +23,15 @@ def open_directory(settings: Settings, files: Sequence[str]) -> tuple[Path, dict
     """Return the model's directory and its `config.json`, fetching `files` of a hub id.
 
     Raises:
-        ConfigurationError: the checkpoint is not pooled by mean.
+        ConfigurationError: the checkpoint is not pooled by mean, or is no embedder.
         MissingDependencyError: a hub id, and `huggingface_hub` is not installed.
         ModelLoadError: there is no such directory and no such id, or no readable `config.json`.
     """
     directory = _find(settings, files)
     config = read_config(directory)
-    check_pooling(directory, settings.pooling)
+    check_parts(directory, config, settings)
+    if settings.pooling != "mean":
+        check_embeds(directory, config)
     return directory, config
 
 
@@ -39,6 +43,13 @@ def open_tokenizer(directory: Path, config: Mapping[str, Any]) -> tuple[ChunkTok
     """
     name = str(directory)
     tokenizer = load_tokenizer(directory, spec_from_config(config, name, 0).separator)
+    rows = config.get("vocab_size")
+    if isinstance(rows, int) and tokenizer.highest() >= rows:
+        known = max(tokenizer.tokenizer.get_vocab().values()) + 1
+        raise ModelLoadError(
+            f"{directory}: the tokenizer knows {known} tokens and the model {rows}. "
+            "Hint: fetch both from one place."
+        )
     return tokenizer, spec_from_config(config, name, tokenizer.specials).max_tokens
 
 

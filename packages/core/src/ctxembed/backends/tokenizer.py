@@ -12,16 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import Unigram, WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
-from ctxembed.backends.config import read_json
 from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import InputError, ModelLoadError
 from ctxembed.windows import Window
@@ -32,7 +26,6 @@ Span = tuple[int, int]
 _PROBES = ("a", "A", "the", "1", ".", "\u7684", "\u0627", "\u0430")
 _PROBE_WORDS = 64
 _UNKNOWN = ("<unk>", "[UNK]")
-_BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +54,13 @@ class ChunkTokenizer:
         """Return a hash of what decides which tokens a text has."""
         rules = (self.tokenizer.to_str(), self.separator, sorted(self.reserved), self.unknown)
         return blake2b(repr(rules).encode(), digest_size=16).hexdigest()
+
+    def highest(self) -> int:
+        """Return the highest id that a window can have: special tokens that stand in none don't."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        special = {number for number, token in added.items() if token.special}
+        around = {*self.opening, *self.closing, self.separator, self.pad}
+        return max(around.union(self.tokenizer.get_vocab().values()) - (special - around))
 
     def tokenize(self, chunks: Sequence[str]) -> list[TokenizedChunk]:
         """Return each chunk with its ids: nothing added, nothing cut, each on its own."""
@@ -102,63 +102,6 @@ def _ids(chunk: TokenizedChunk) -> Sequence[int]:
     if chunk.ids is None:
         raise InputError("a local backend needs the token ids of every chunk.")
     return chunk.ids
-
-
-def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokenizer:
-    """Return the tokenizer of a model directory, from `tokenizer.json` or a BERT `vocab.txt`.
-
-    `separator` is the token that the model was trained with, None for the tokenizer's own.
-
-    Raises:
-        ModelLoadError: no tokenizer that can be read, or none with a separator.
-    """
-    names = _special_names(directory)
-    path = directory / "tokenizer.json"
-    if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelLoadError(
-                f"{path} is not a tokenizer that can be read. Hint: fetch the file again."
-            ) from error
-    elif (directory / "vocab.txt").is_file():
-        tokenizer = bert_tokenizer(directory / "vocab.txt", **_bert_options(directory))
-    else:
-        raise ModelLoadError(
-            f"{directory} has no tokenizer.json. Hint: copy it from where the weights are from, or "
-            "make it with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`."
-        )
-    return from_tokenizer(tokenizer, separator, names)
-
-
-def bert_tokenizer(
-    vocabulary: Path,
-    *,
-    lowercase: bool = True,
-    strip_accents: bool | None = None,
-    handle_chinese_chars: bool = True,
-) -> Tokenizer:
-    """Return the WordPiece tokenizer of a BERT model from its list of words."""
-    try:
-        words = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        ids = {word: number for number, word in enumerate(words)}
-        specials = [(name, ids[name]) for name in _BERT_SPECIALS]
-    except (OSError, UnicodeDecodeError, KeyError) as error:
-        raise ModelLoadError(
-            f"{vocabulary} is not the vocabulary of a BERT model. Hint: fetch it again."
-        ) from error
-    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))  # noqa: S106 - no password
-    tokenizer.add_special_tokens([AddedToken(name, special=True) for name, _ in specials])
-    tokenizer.normalizer = BertNormalizer(
-        lowercase=lowercase,
-        strip_accents=strip_accents,
-        handle_chinese_chars=handle_chinese_chars,
-    )
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[specials[2], specials[3]]
-    )
-    return tokenizer
 
 
 def from_tokenizer(
@@ -243,31 +186,6 @@ def _probes(tokenizer: Tokenizer) -> Iterator[str]:
     yield from _PROBES
     words = tokenizer.get_vocab(with_added_tokens=False)
     yield from islice(sorted(words, key=words.__getitem__), _PROBE_WORDS)
-
-
-def _special_names(directory: Path) -> dict[str, str]:
-    """Return special tokens by role; `special_tokens_map.json` has the last word."""
-    names: dict[str, str] = {}
-    for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        for role, token in _values(directory / file).items():
-            name = token.get("content") if isinstance(token, dict) else token
-            if role.endswith("_token") and isinstance(name, str):
-                names[role] = name
-    return names
-
-
-def _bert_options(directory: Path) -> dict[str, Any]:
-    config = _values(directory / "tokenizer_config.json")
-    return {
-        "lowercase": config.get("do_lower_case", True),
-        "strip_accents": config.get("strip_accents"),
-        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
-    }
-
-
-def _values(path: Path) -> dict[str, Any]:
-    values = read_json(path)
-    return values if isinstance(values, dict) else {}
 
 
 # The library's threads don't survive a fork. It goes on with one thread in the child, and prints a

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from ctxembed.backends.identity import ModelIdentity
 from ctxembed.cache import VectorCache
@@ -51,8 +52,7 @@ class DocumentCache:
             self.store.put({k: to_bytes(k, each, self.form) for k, each in documents.items()})
 
 
-def document_cache(
-    store: VectorCache,
+def document_values(
     identity: ModelIdentity,
     layout: Layout,
     *,
@@ -60,19 +60,10 @@ def document_cache(
     quantizer: Quantizer,
     dimensions: int,
     prefix: str,
-) -> DocumentCache:
-    """Return the cache of the documents that are made in this way."""
+) -> dict[str, Any]:
+    """Return everything but its chunks that decides the rows of a document with several chunks."""
     model = asdict(identity)
     counter = model.pop("counter")
-    same = {
-        "format": FORMAT_VERSION,
-        "model": model,
-        "prefix": prefix,
-        "max_tokens": layout.max_tokens,
-        "rows": form,
-        "quantizer": quantizer,
-        "dimensions": dimensions,
-    }
     context = None
     if layout.context_weight:
         context = {
@@ -82,12 +73,29 @@ def document_cache(
             "context_weight": layout.context_weight,
             "counter": counter,
         }
+    return {
+        "format": FORMAT_VERSION,
+        "model": model,
+        "prefix": prefix,
+        "max_tokens": layout.max_tokens,
+        "rows": form,
+        "quantizer": quantizer,
+        "dimensions": dimensions,
+        "context": context,
+        "neighbours": layout.neighbour_weight,
+    }
+
+
+def document_cache(store: VectorCache, values: Mapping[str, Any]) -> DocumentCache:
+    """Return the cache of the documents that `document_values` describes."""
+    form: StoredForm = values["rows"]
+    dimensions = values["dimensions"]
     return DocumentCache(
         store=store,
         form=form,
         width=-(-dimensions // 8) if form == "bits" else dimensions,
-        context=_digest(same | {"context": context, "neighbours": layout.neighbour_weight}),
-        alone=_digest(same | {"context": None, "neighbours": 0.0}),
+        context=_digest(values),
+        alone=_digest({**values, "context": None, "neighbours": 0.0}),
     )
 
 

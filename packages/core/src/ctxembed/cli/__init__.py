@@ -1,4 +1,4 @@
-"""The command line: `ctxembed embed`, `search`, `serve`, `models`, `doctor`, `bench` and `demo`.
+"""The command line: `ctxembed embed`, `status`, `search`, `serve`, `evaluate` and others.
 
 `main` is all that is here. It works without the libraries of the `cli` extra, so that a missing
 one is one line and no traceback.

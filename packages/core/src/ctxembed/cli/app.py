@@ -13,9 +13,11 @@ from ctxembed.cli.command_group import Group
 from ctxembed.cli.demo import demo
 from ctxembed.cli.doctor import doctor
 from ctxembed.cli.embed import embed
+from ctxembed.cli.evaluate import evaluate
 from ctxembed.cli.models import models
 from ctxembed.cli.search import search
 from ctxembed.cli.serve import serve
+from ctxembed.cli.status import status
 
 app = typer.Typer(
     name="ctxembed",
@@ -64,7 +66,7 @@ _EXAMPLES = {
     bench: "ctxembed bench --model minilm",
 }
 
-for _command in (embed, search, serve, models, doctor, bench, demo):
+for _command in (embed, status, search, serve, models, doctor, bench, evaluate, demo):
     _first = _LARGE if _command in (embed, serve, bench) else ""
     _example = f"Example: {_EXAMPLES[_command]}" if _command in _EXAMPLES else None
     app.command(help=_first + _help(_command), epilog=_example)(_command)

@@ -41,7 +41,7 @@ def demo(
     """
     from rich.console import Console
 
-    from ctxembed.cli.demo_table import show
+    from ctxembed.cli.comparison_table import show
     from ctxembed.cli.progress import stages
     from ctxembed.evaluation.demo import run_demo
 

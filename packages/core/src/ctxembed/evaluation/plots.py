@@ -1,4 +1,4 @@
-"""The report's two plots, as SVG that takes its colours from the page it stands in.
+"""The report's plots, as SVG that takes its colours from the page it stands in.
 
 Matplotlib draws with stand-in colours; each is then replaced by a CSS variable of the report's
 style sheet, so that one drawing serves light and dark.
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ctxembed.evaluation.intervals import Estimate
 from ctxembed.evaluation.metrics import METRICS
-from ctxembed.evaluation.result import HeatMap, MethodResult
+from ctxembed.evaluation.result import HeatMap, RunResult
 
 _INK, _FAINT = "#010203", "#010204"
 _COLORS = {"independent": "#010205", "contextual": "#010206", "neighbours": "#010207"}
@@ -40,7 +40,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def figures_svg(methods: Sequence[MethodResult]) -> str:
+def figures_svg(methods: Sequence[RunResult]) -> str:
     """Return bars of every metric and method, and differences to independent, with intervals."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "figures"}):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
@@ -53,7 +53,7 @@ def figures_svg(methods: Sequence[MethodResult]) -> str:
         return _svg(figure)
 
 
-def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
+def _draw_bars(axes: Axes, methods: Sequence[RunResult]) -> None:
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
         estimates = [method.figures[metric] for metric in METRICS]
@@ -62,7 +62,7 @@ def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
             places,
             [estimate.value for estimate in estimates],
             width * 0.9,
-            color=_COLORS[method.name],
+            color=_COLORS.get(method.name, _INK),
             label=method.name,
             yerr=_arms(estimates),
             error_kw={"ecolor": _INK, "elinewidth": 1.2, "capsize": 3},
@@ -73,7 +73,7 @@ def _draw_bars(axes: Axes, methods: Sequence[MethodResult]) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_gains(axes: Axes, methods: Sequence[MethodResult]) -> None:
+def _draw_gains(axes: Axes, methods: Sequence[RunResult]) -> None:
     axes.axvline(0, color=_INK, linewidth=0.8)
     for number, method in enumerate(methods):
         estimates = [method.gain[metric] for metric in METRICS]
@@ -83,7 +83,7 @@ def _draw_gains(axes: Axes, methods: Sequence[MethodResult]) -> None:
             places,
             xerr=_arms(estimates),
             fmt="o",
-            color=_COLORS[method.name],
+            color=_COLORS.get(method.name, _INK),
             markersize=6,
             capsize=3,
         )
@@ -93,6 +93,39 @@ def _draw_gains(axes: Axes, methods: Sequence[MethodResult]) -> None:
     axes.margins(y=0.15)
     axes.xaxis.set_major_formatter("{x:+.2f}")
     axes.set_title("More or less than independent", loc="left")
+
+
+def sweep_svg(runs: Sequence[RunResult]) -> str:
+    """Return the quality of every run against what it reads and what it stores, with intervals.
+
+    Those that no other beats are filled.
+    """
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": "sweep"}):
+        figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        first = runs[0]
+        costs = {
+            left: ("tokens read", [run.tokens / first.tokens for run in runs]),
+            right: ("bytes stored", [run.stored_bytes / first.stored_bytes for run in runs]),
+        }
+        for axes, (title, values) in costs.items():
+            for run, cost in zip(runs, values, strict=True):
+                found = run.figures["nDCG@10"]
+                color = _COLORS.get(run.name, _INK)
+                axes.errorbar(
+                    [cost],
+                    [found.value],
+                    yerr=_arms([found]),
+                    fmt="o",
+                    color=color,
+                    markerfacecolor=color if run.best else "none",
+                    elinewidth=0.6,
+                )
+            axes.set_xlim(left=0)
+            axes.set_xlabel(f"{title}, as a multiple of the first row")
+        left.set_ylabel("nDCG@10")
+        left.set_title("Filled: no other run beats it", loc="left")
+        return _svg(figure)
 
 
 def _arms(estimates: Sequence[Estimate]) -> list[list[float]] | None:

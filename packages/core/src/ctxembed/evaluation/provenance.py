@@ -6,16 +6,26 @@ from datetime import datetime
 
 from ctxembed import machine
 from ctxembed.embedder import Embedder
-from ctxembed.evaluation.dataset import Dataset
+from ctxembed.evaluation.collection import Collection
 from ctxembed.evaluation.intervals import DRAWS
 from ctxembed.evaluation.result import Provenance
 from ctxembed.windows import layout_for
 
+_PASSAGE = (
+    "a chunk answers when it and the answering passage share at least half of the shorter of them"
+)
+_WHOLE = "labels name whole documents, so documents are ranked, each by its best chunk"
 _ALWAYS = ("ctxembed", "numpy", "ir-measures", "semantic-text-splitter")
 
 
 def provenance(
-    data: Dataset, contextual: Embedder, independent: Embedder, *, chunk_tokens: int, seed: int
+    data: Collection,
+    contextual: Embedder,
+    independent: Embedder,
+    *,
+    chunk_tokens: int,
+    seed: int,
+    command: str,
 ) -> Provenance:
     """Return pairs of name and value for the report."""
     settings, spec = contextual.settings, contextual.backend.spec
@@ -34,14 +44,13 @@ def provenance(
         ("context", context),
         ("chunks", f"up to {chunk_tokens} tokens, borders at paragraphs, then sentences"),
         ("data", data.source),
-        (
-            "a chunk answers",
-            "when it and the answering passage share at least half of the shorter of the two",
-        ),
+        ("queries", data.simulated or "those of the data"),
+        ("an answer", _WHOLE if data.whole else _PASSAGE),
         ("intervals", f"95 %, {DRAWS:,} draws of whole documents, seed {seed}"),
         ("fingerprint, contextual", contextual.fingerprint),
         ("fingerprint, independent", independent.fingerprint),
         ("versions", machine.versions((*_ALWAYS, *machine.LIBRARIES[backend]))),
         ("machine", f"{platform.platform()}, {os.cpu_count()} cores"),
+        *([("to run it again", command)] if command else []),
         ("date", datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-Span = tuple[int, int]
+from ctxembed.evaluation.collection import Span
 
 
 def is_relevant(piece: Span, span: Span) -> bool:

@@ -1,4 +1,4 @@
-"""The result of the demo: plain values for the terminal, the report and tests."""
+"""The result of a comparison: plain values for the terminal, the report and programs."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctxembed.evaluation.intervals import Estimate
-from ctxembed.evaluation.methods import Method
 from ctxembed.evaluation.metrics import Metric
 
 Figures = dict[Metric, Estimate]
@@ -16,18 +15,33 @@ Provenance = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MethodResult:
-    """One method's figures, their differences to independent, and what it cost.
+class RunResult:
+    """One run's figures, their differences to the first run, and what it costs.
 
-    `tokens` is what the model read, separators and second passes included; `seconds` is embedding
-    the chunks, loading and queries left out.
+    `tokens`, `seconds` and `bytes_per_chunk` are those of the `Run`, and `settings` what tells it
+    from others. `best` says that no other run has a higher nDCG@10 for as few tokens and as few
+    stored bytes.
     """
 
-    name: Method
+    name: str
+    settings: tuple[tuple[str, str], ...]
     figures: Figures
     gain: Figures
+    chunks: int
     tokens: int
-    seconds: float
+    seconds: float | None
+    bytes_per_chunk: float
+    best: bool
+
+    @property
+    def label(self) -> str:
+        """The name, or the settings where there is none."""
+        return self.name or ", ".join(f"{name} {value}" for name, value in self.settings)
+
+    @property
+    def stored_bytes(self) -> float:
+        """What all chunks take."""
+        return self.chunks * self.bytes_per_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +104,33 @@ def _mean(values: NDArray[np.float32]) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult:
-    """Everything that is printed and reported.
+class Comparison:
+    """Everything that is printed and reported of some runs.
 
-    `beyond` is what the neighbours' method has more than the contextual one. Where the model embeds
-    each chunk alone (`context_weight` 0) there is no contextual method, and `beyond`, `changes` and
-    `heat_map` are None. `unanswered` queries had no relevant chunk and are left out.
+    `verdict` has a line for each thing that is said. `simulated` says how queries were made that
+    nobody asked, empty where somebody did. `beyond` is what the neighbours' run has more than the
+    contextual one. Where there is no contextual run, `beyond`, `changes` and `heat_map` are None.
+    `unanswered` queries had no relevant chunk in one of the runs, and are left out of all.
     """
 
-    dataset: str
+    collection: str
     documents: int
     queries: int
     unanswered: int
-    chunks: int
-    methods: tuple[MethodResult, ...]
+    simulated: str
+    runs: tuple[RunResult, ...]
     beyond: Figures | None
     changes: Changes | None
     heat_map: HeatMap | None
     verdict: str
     provenance: Provenance
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the first run has."""
+        return self.runs[0].chunks
+
+    @property
+    def methods(self) -> tuple[RunResult, ...]:
+        """The runs that have a name: the methods, without the settings of a sweep."""
+        return tuple(each for each in self.runs if each.name)

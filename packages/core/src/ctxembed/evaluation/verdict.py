@@ -1,4 +1,4 @@
-"""What the figures mean, in one sentence that is made from the figures."""
+"""What the figures mean, in sentences that are made from the figures."""
 
 import math
 
@@ -21,12 +21,13 @@ _FIRST: Story = {
     "unclear": "does not clearly move the first right one",
 }
 _FREE = "the free way (context_weight=0, neighbour_weight=0.5), which costs no second pass,"
+_LIKE = "For documents like these"
 
 
 def verdict(
     gain: Figures, free_gain: Figures, beyond: Figures, *, documents: int, own: bool
 ) -> str:
-    """Return the sentence for a model that embeds with context.
+    """Return the sentences for a model that embeds with context.
 
     `gain` is what context brings over independent vectors, `free_gain` what the neighbours' method
     brings, `beyond` the neighbours' method less context. `own`: the data came with the package.
@@ -44,8 +45,9 @@ def verdict(
         f"{_FIRST[mrr.direction]} (MRR@10 {mrr.value:+.3f})"
     )
     advice = _advice(gain, free_gain, beyond)
-    check = "; these are not your documents, so measure yours with --data" if own else ""
-    return f"On these {documents} documents {effect}, and {_rival(beyond)}: {advice}{check}."
+    check = " These are not your documents, so measure yours with --data." if own else ""
+    rival = f"T{_rival(beyond)[1:]}"
+    return f"On these {documents} documents {effect}. {rival}. {_LIKE} {advice}.{check}"
 
 
 def verdict_alone(free_gain: Figures, *, documents: int) -> str:
@@ -53,7 +55,7 @@ def verdict_alone(free_gain: Figures, *, documents: int) -> str:
     ndcg, mrr = free_gain["nDCG@10"], free_gain["MRR@10"]
     return (
         "This model embeds each chunk alone (its context_weight is 0), so there is nothing "
-        f"contextual to compare; on these {documents} documents {_FREE} changes nDCG@10 by "
+        f"contextual to compare. On these {documents} documents {_FREE} changes nDCG@10 by "
         f"{ndcg.value:+.3f} and MRR@10 by {mrr.value:+.3f}."
     )
 
@@ -81,21 +83,21 @@ def _advice(gain: Figures, free_gain: Figures, beyond: Figures) -> str:
     context, free, rival = map(_directions, (gain, free_gain, beyond))
     if "up" not in context:
         if "up" in free and "down" not in free:
-            return "for documents like these take the free way, and leave context off"
-        return "for documents like these stay with independent vectors"
+            return "take the free way, and leave context off"
+        return "stay with independent vectors"
     if "down" in context:
         return (
-            "for documents like these take context where the ten best are read together, and "
+            "take context where the ten best are read together, and "
             "leave it off where only the first hit counts"
         )
     if "down" not in rival:
-        return "for documents like these try the free way before you pay for a second pass"
+        return "try the free way before you pay for a second pass"
     if "up" not in rival:
-        return "for documents like these context is worth its second pass"
+        return "context is worth its second pass"
     first, ten = ("context", "the free way")
     if rival[1] != "down":
         first, ten = ten, first
-    return f"for documents like these take {first} for the first hit, {ten} for the ten best"
+    return f"take {first} for the first hit, {ten} for the ten best"
 
 
 def _directions(figures: Figures) -> tuple[Direction, Direction]:

@@ -63,7 +63,7 @@ def read_documents(lines: Iterable[bytes], split: Split) -> Iterator[Document | 
     seen: dict[str, int] = {}
     for number, content in numbered_lines(lines):
         try:
-            key, chunks = parse_line(content, split)
+            key, chunks = parse_document(line_object(content, first=number == 1), split)
             check_new(key, number, seen, "document")
         except InputError as error:
             yield failure(number, error)
@@ -73,7 +73,42 @@ def read_documents(lines: Iterable[bytes], split: Split) -> Iterator[Document | 
 
 def parse_line(line: bytes, split: Split) -> tuple[str, Chunks]:
     """Return id and chunks of a line, or raise `InputError`; other names on it are ignored."""
-    value = parse_object(line, 'an object with "id" and "chunks" or "text"')
+    return parse_document(line_object(line), split)
+
+
+def line_object(line: bytes, *, first: bool = False) -> dict[str, object]:
+    """Return the object on the line of a document, or raise `InputError`.
+
+    Where the `first` line is no object, the whole file is likely of another format.
+    """
+    try:
+        return parse_object(line, 'an object with "id" and "chunks" or "text"')
+    except InputError as error:
+        if not first or "Hint" in error.message:
+            raise
+        way = convert_json() if line.lstrip()[:1] in (b"[", b"{") else convert_csv()
+        hint = f"Hint: INPUT has one JSON object per line; convert another file with {way}"
+        raise error.at(f"{error.message} {hint}") from error.__cause__
+
+
+def convert_json(name: str = "FILE") -> str:
+    """Return a command that turns an array, or an object on several lines, into lines."""
+    return (
+        "python -c 'import json, sys; given = json.load(sys.stdin); [print(json.dumps(each)) for "
+        f"each in (given if isinstance(given, list) else [given])]' < {name} > documents.jsonl"
+    )
+
+
+def convert_csv(name: str = "FILE") -> str:
+    """Return a command that turns CSV with a head into lines."""
+    return (
+        "python -c 'import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader("
+        f"sys.stdin)]' < {name} > documents.jsonl"
+    )
+
+
+def parse_document(value: dict[str, object], split: Split) -> tuple[str, Chunks]:
+    """Return id and chunks of the object on a line, or raise `InputError`."""
     key = string(value, "id")
     try:
         return key, _chunks(value, split)

@@ -63,7 +63,7 @@ class Origin:
             raise InputError(
                 "does not name the model that made it: it is not from `ctxembed embed`."
             ) from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"names settings that this version does not know. It is from ctxembed {version}, "
                 f"this is {VERSION}: install that version, or embed again."

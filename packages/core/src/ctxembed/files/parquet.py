@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +33,7 @@ class ParquetWriter(Writer):
 
     def __init__(self, file: BinaryIO, origin: Origin) -> None:
         self._schema = schema(origin)
-        # int8 in plain Parquet takes four bytes; a dictionary of its 256 values brings it to one
-        codes = [] if _is_float(origin.settings) else ["embedding.list.element"]
-        self._file = pq.ParquetWriter(
-            file, self._schema, compression="zstd", use_dictionary=["id", *codes]
-        )
+        self._file = pq.ParquetWriter(file, self._schema, **write_options(origin))
         self._held: list[tuple[Document, Array]] = []
         self._rows = self._bytes = 0
 
@@ -62,6 +58,13 @@ class ParquetWriter(Writer):
                 self._flush()
         finally:
             self._file.close()
+
+
+def write_options(origin: Origin) -> dict[str, Any]:
+    """Return how a table of vectors is written: compressed, ids and codes as dictionaries."""
+    # int8 in plain Parquet takes four bytes; a dictionary of its 256 values brings it to one
+    codes = [] if _is_float(origin.settings) else ["embedding.list.element"]
+    return {"compression": "zstd", "use_dictionary": ["id", *codes]}
 
 
 def schema(origin: Origin) -> pa.Schema:
@@ -100,6 +103,20 @@ def _is_float(settings: Settings) -> bool:
     return settings.normalize or settings.encoding == "float"
 
 
+@contextmanager
+def damage_named(message: str) -> Iterator[None]:
+    """Raise an `InputError` with this message where Arrow cannot read a file.
+
+    Arrow says so with an `OSError` too, which then has no number of the system's.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(message) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Consecutive rows; `vectors` has shape (rows, numbers or bytes per vector)."""
@@ -114,14 +131,22 @@ class Rows:
 class StoredVectors:
     """An open file of vectors."""
 
+    path: Path
     origin: Origin
     file: pq.ParquetFile
 
     def rows(self) -> Iterator[Rows]:
         """Yield all rows in order, a few thousand at a time."""
-        for batch in self.file.iter_batches(_ROWS_READ, columns=[*_COLUMNS, "embedding"]):
-            ids, indexes, texts = (batch.column(name).to_pylist() for name in _COLUMNS)
-            yield Rows(ids, indexes, texts, _array(batch.column("embedding")))
+        wanted = schema(self.origin)
+        with damage_named(
+            f"{self.path} is damaged, or was written by another program with columns of other "
+            "types. Hint: embed again."
+        ):
+            for batch in self.file.iter_batches(_ROWS_READ, columns=wanted.names):
+                # another program may have written lists of any length, or numbers as ids
+                table = pa.Table.from_batches([batch]).cast(wanted)
+                ids, indexes, texts = (table[name].to_pylist() for name in _COLUMNS)
+                yield Rows(ids, indexes, texts, _array(table["embedding"].combine_chunks()))
 
 
 @contextmanager
@@ -147,7 +172,7 @@ def open_vectors(path: Path) -> Iterator[StoredVectors]:
         for name in (*_COLUMNS, "embedding"):
             if name not in file.schema_arrow.names:
                 raise InputError(f"{path} has no column {name!r}. Hint: embed again.")
-        yield StoredVectors(origin, file)
+        yield StoredVectors(path, origin, file)
 
 
 def _array(column: pa.Array) -> Array:

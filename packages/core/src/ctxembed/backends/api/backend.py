@@ -215,7 +215,7 @@ def _spec(settings: Settings, spec: ModelSpec, served: ServedModel | None) -> Mo
 
 def _tokenizer(path: str, spec: ModelSpec) -> ChunkTokenizer:
     try:
-        from ctxembed.backends.tokenizer import load_tokenizer
+        from ctxembed.backends.tokenizer_files import load_tokenizer
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             'an exact count needs tokenizers. Run: python -m pip install "ctxembed[tokenizers]"'

@@ -12,10 +12,11 @@ from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.onnx.backend import OnnxBackend
 from ctxembed.backends.onnx.device import pick_gpu
 from ctxembed.backends.onnx.model import Loaded, load_embedded, load_model
-from ctxembed.backends.onnx.weights import HUB_FILES, embedded_digest, embedded_weights
+from ctxembed.backends.onnx.tensors import graph_digest
+from ctxembed.backends.onnx.weights import HUB_FILES, embedded_digest, embedded_weights, find_graph
 from ctxembed.backends.weight_cache import get_or_load
 from ctxembed.batches import Limits
-from ctxembed.checkpoint import checkpoint_digest
+from ctxembed.checkpoint import ADAPTER_CONFIG, checkpoint_digest
 from ctxembed.errors import ConfigurationError
 from ctxembed.models import ModelSpec
 from ctxembed.settings import EMBEDDED_MODEL, Settings
@@ -73,7 +74,14 @@ def _from_directory(
     settings: Settings, gpu: int | None
 ) -> tuple[Loaded, ModelSpec, ModelIdentity]:
     directory, config = open_directory(settings, HUB_FILES)
-    identity = ModelIdentity("onnx", checkpoint_digest(directory))
+    if (directory / ADAPTER_CONFIG).is_file():
+        raise ConfigurationError(
+            f"{directory} has an adapter ({ADAPTER_CONFIG}), which is merged into safetensors and "
+            f'not into a graph. Hint: backend="torch"; or, if the graph was exported with it, '
+            f"delete {ADAPTER_CONFIG}."
+        )
+    digest = f"{checkpoint_digest(directory)}:{graph_digest(find_graph(directory))}"
+    identity = ModelIdentity("onnx", digest)
     loaded = get_or_load(
         (identity, directory.resolve(), gpu), partial(load_model, directory, config, gpu)
     )

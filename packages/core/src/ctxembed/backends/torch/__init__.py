@@ -3,7 +3,7 @@
 from functools import partial
 
 from ctxembed.backends import Backend
-from ctxembed.backends.config import is_pplx, read_json
+from ctxembed.backends.config import check_weights, is_pplx, read_json
 from ctxembed.backends.identity import ModelIdentity
 from ctxembed.backends.model_directory import directory_spec, open_directory
 from ctxembed.backends.torch.backend import TorchBackend
@@ -15,12 +15,16 @@ from ctxembed.checkpoint import checkpoint_digest, tensor_digest
 from ctxembed.settings import Settings
 
 _HUB_FILES = (
+    "*/config.json",  # of parts: a pooling, a layer
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "added_tokens.json",
     "config.json",
     "config_sentence_transformers.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "modules.json",
-    "*_Pooling/config.json",
+    "sentence_*_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -41,6 +45,7 @@ def load(settings: Settings) -> Backend:
     devices = pick_devices(settings.device)
     dtype = pick_dtype(settings.dtype, devices[0])
     directory, config = open_directory(settings, _HUB_FILES)
+    check_weights(directory, config)
     if not is_pplx(config):
         from ctxembed.backends.torch.transformers_encoder import check_reads_both_ways
 

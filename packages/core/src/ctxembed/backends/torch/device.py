@@ -26,9 +26,7 @@ def pick_device(name: str | None) -> torch.device:
             device = torch.device("cuda", torch.cuda.current_device())
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        gpus = (
-            f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
-        )
+        gpus = f"{gpu_count()} CUDA devices" if gpu_count() else "no GPU"
         raise ConfigurationError(
             f"there is no device {name!r}: this PyTorch sees the CPU and {gpus}."
         ) from error
@@ -43,12 +41,17 @@ def pick_devices(name: str | None) -> list[torch.device]:
     """
     if name != EVERY_GPU:
         return [pick_device(name)]
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = gpu_count()
     if not count:
         raise ConfigurationError(
             'device is "cuda:*" and this PyTorch sees no GPU. Hint: device="cpu".'
         )
     return [pick_device(f"cuda:{number}") for number in range(count)]
+
+
+def gpu_count() -> int:
+    """Return how many GPUs this PyTorch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:

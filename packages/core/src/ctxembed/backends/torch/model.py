@@ -19,7 +19,6 @@ from ctxembed.backends.torch.qwen3_config import read_qwen3_config
 from ctxembed.backends.torch.weights import find_weights
 from ctxembed.batches import UNLIMITED
 from ctxembed.checkpoint import weight_files
-from ctxembed.errors import ModelLoadError
 
 
 class TokenModel(Protocol):
@@ -82,19 +81,14 @@ def _load(
     limit_torch_threads()
     kind = choose(device.type, dtype)
     tokenizer, max_tokens = open_tokenizer(directory, config)
+    weights = find_weights(directory)
+    weights.check_sizes(config)
     if not is_pplx(config):
         # brings transformers along, which takes a second
         from ctxembed.backends.torch.transformers_encoder import load_encoder
 
-        return tokenizer, load_encoder(directory, tokenizer, max_tokens, dtype, device, kind)
-    qwen3 = read_qwen3_config(config)
-    known = tokenizer.tokenizer.get_vocab_size()
-    if known > qwen3.vocab_size:
-        raise ModelLoadError(
-            f"{directory}: the tokenizer knows {known} tokens and the model {qwen3.vocab_size}. "
-            "Hint: fetch both from one place."
-        )
-    return tokenizer, load_qwen3(find_weights(directory), qwen3, dtype, device, kind)
+        return tokenizer, load_encoder(weights, tokenizer, max_tokens, dtype, device, kind)
+    return tokenizer, load_qwen3(weights, read_qwen3_config(config), dtype, device, kind)
 
 
 def weights_key(

@@ -102,6 +102,8 @@ def _check_plain(config: Mapping[str, Any]) -> None:
         "hidden_act": config.get("hidden_act", "silu") != "silu",
         "sliding_window": config.get("use_sliding_window", False),
         "partial_rotary_factor": config.get("partial_rotary_factor", 1.0) != 1.0,
+        "is_causal": config.get("is_causal", False),
+        "use_bidirectional_attention": not config.get("use_bidirectional_attention", True),
         "layer_types": set(config.get("layer_types") or ()) - {"full_attention"},
     }
     for name, differs in unusual.items():

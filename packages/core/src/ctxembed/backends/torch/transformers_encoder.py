@@ -14,17 +14,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 from transformers.utils import logging
 
 from ctxembed.backends.padding_check import ignores_padding, probe_windows
 from ctxembed.backends.tokenizer import ChunkTokenizer
 from ctxembed.backends.torch.linear import Kind, make_linear
-from ctxembed.backends.torch.weights import find_weights
+from ctxembed.backends.torch.lora import merge
+from ctxembed.backends.torch.weights import Weights
 from ctxembed.encoding import Floats
 from ctxembed.errors import ConfigurationError, ModelLoadError
 
@@ -87,7 +89,7 @@ class Encoder:
 
 
 def load_encoder(
-    directory: Path,
+    weights: Weights,
     tokenizer: ChunkTokenizer,
     most: int,
     dtype: torch.dtype,
@@ -101,17 +103,10 @@ def load_encoder(
     Raises:
         ModelLoadError: transformers has no class for it, the weights don't fit, or it can't run.
     """
-    find_weights(directory)
+    directory = weights.directory
     try:
         with _quiet():
-            model, report = AutoModel.from_pretrained(
-                directory,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
+            model, report = _from_pretrained(weights)
     except Exception as error:  # whatever a model's class finds wrong with a checkpoint
         raise ModelLoadError(
             f"transformers can't load {directory} without running code of the checkpoint "
@@ -124,10 +119,20 @@ def load_encoder(
             "Hint: fetch the checkpoint again."
         )
     model.eval().requires_grad_(requires_grad=False)
+    merge(model, weights.changes)
     probe = probe_windows(tokenizer, most)
     with _trial(directory):
         exact = Encoder(model, tokenizer.pad, torch.device("cpu"), "torch")
         padded = ignores_padding(exact.states_apart, probe)
+        causal = _is_causal(exact, probe[1])
+    told = model.config
+    both_ways = getattr(told, "use_bidirectional_attention", None)
+    if causal and (both_ways or getattr(told, "is_causal", None) is False):
+        raise ModelLoadError(
+            f"{directory}: config.json asks for attention both ways (is_causal, "
+            "use_bidirectional_attention), and this transformers' class reads left to right. "
+            "Hint: a newer transformers may follow it; an ONNX export has it built in."
+        )
     if dtype == torch.int8:
         # padding changes the last bits of attention, and these tip roundings to 8 bits
         padded = False
@@ -139,6 +144,30 @@ def load_encoder(
     with _trial(directory):
         encoder.states(probe[:1])
     return encoder
+
+
+def _is_causal(encoder: Encoder, window: Sequence[int]) -> bool:
+    """Tell whether the first state of a window is the same whatever the last token is."""
+    other = [*window[:-1], window[-2] if window[-1] != window[-2] else window[0]]
+    one, two = (encoder.states([each])[0] for each in (window, other))
+    return len(window) > 1 and torch.equal(one, two)
+
+
+def _from_pretrained(weights: Weights) -> Any:  # noqa: ANN401 - transformers' own classes
+    """Return transformers' model and what it reports.
+
+    Where peft is installed transformers puts an adapter in by itself, so a directory with one is
+    not shown to it.
+    """
+    options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    if not weights.changes:
+        return AutoModel.from_pretrained(
+            weights.directory, trust_remote_code=False, local_files_only=True, **options
+        )
+    config = AutoConfig.from_pretrained(weights.directory, trust_remote_code=False)
+    with torch.device("meta"):
+        kind = type(AutoModel.from_config(config, trust_remote_code=False))
+    return kind.from_pretrained(None, config=config, state_dict=weights.tensors(), **options)
 
 
 def _round(model: nn.Module) -> None:
@@ -185,11 +214,31 @@ def check_reads_both_ways(config: Mapping[str, Any], *, pooling_told: bool) -> N
         raise ModelLoadError(
             f"models of type {kind!r} are encoder and decoder in one; take an encoder alone."
         )
-    decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if decoder and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not pooling_told:
+    decoder = (
+        kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    )
+    _check_class(config, str(kind), decoder=decoder)
+    if decoder and not pooling_told:
         raise ConfigurationError(
             f"models of type {kind!r} read left to right, and nothing says that this one pools by "
             'mean. Hint: take an encoder, or insist with pooling="mean".'
+        )
+
+
+def _check_class(config: Mapping[str, Any], kind: str, *, decoder: bool) -> None:
+    """Refuse a checkpoint that names a class of its own where a stock one would run in silence.
+
+    Of decoders there are classes of the stock one's name that read both ways.
+    """
+    auto = config.get("auto_map")
+    own = str(auto.get("AutoModel") or "") if isinstance(auto, dict) else ""
+    stock = MODEL_MAPPING_NAMES.get(kind)
+    names = (stock,) if isinstance(stock, str) else stock or ()
+    if own and names and (decoder or own.rpartition(".")[2] not in names):
+        raise ConfigurationError(
+            f"config.json names a class of the checkpoint's own under auto_map ({own}), which is "
+            f"never run, and the stock {names[0]} may give other vectors. Hint: export it to ONNX, "
+            "or take auto_map out if the stock class is what it was trained with."
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ctxembed.documents import check_document
 from ctxembed.errors import ConfigurationError, EmbedError, InputError
-from ctxembed.evaluation.dataset import load_data
+from ctxembed.evaluation.folders import load_collection
 from ctxembed.files.documents import Document, Failure, Split, failure, read_documents
 
 
@@ -22,7 +22,7 @@ def count_documents(data: Path | None) -> int:
         InputError: there are none.
     """
     if data is None:
-        return len(load_data().documents)
+        return len(load_collection().documents)
     if str(data) == "-":
         raise ConfigurationError(
             "--data is read by each measuring process, so it cannot be standard input. Hint: save "
@@ -55,7 +55,7 @@ def documents(data: Path | None, split: Split) -> Iterator[Document]:
     """
     if data is None:
         # the short ones first: on a slow machine one of the long ones takes minutes
-        shipped = sorted(load_data().documents, key=lambda each: len(each.text))
+        shipped = sorted(load_collection().documents, key=lambda each: len(each.text))
         for number, each in enumerate(shipped, 1):
             yield Document(number, each.id, split(each.text))
         return

@@ -1,8 +1,7 @@
 """`ContextualEmbedding`: LlamaIndex's embedding model, and the transformation that sees siblings.
 
 LlamaIndex shows nodes to an embedding in one place only, as a transformation. There they are
-grouped, ordered and embedded with their siblings. Other methods get flat texts, which are embedded
-alone.
+grouped, ordered and embedded with their siblings. What other methods get is left to `FlatTexts`.
 """
 
 import asyncio
@@ -15,7 +14,6 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import (
     ConfigDict,
     Field,
-    PrivateAttr,
     SecretStr,
     field_validator,
     model_validator,
@@ -26,15 +24,15 @@ from ctxembed import (
     DEFAULT_MODEL,
     Array,
     ConfigurationError,
-    Embedder,
     EmbedError,
     InputError,
     Settings,
-    to_floats,
 )
-from ctxembed.lazy import LazyEmbedder, Watch, progress_bar
+from ctxembed.lazy import Watch, progress_bar
 from ctxembed.pydantic_fields import SettingsFields
+from llama_index.embeddings.ctxembed.default_splitter import UsualSplitter
 from llama_index.embeddings.ctxembed.events import dispatcher, document_events
+from llama_index.embeddings.ctxembed.flat_texts import FlatTexts
 from llama_index.embeddings.ctxembed.model_input import (
     ModelInput,
     located,
@@ -49,7 +47,7 @@ logger = logging.getLogger(__name__)
 _CACHE = ("cache", "cache_bytes")
 
 
-class ContextualEmbedding(SettingsFields, BaseEmbedding):
+class ContextualEmbedding(SettingsFields, FlatTexts):
     """Embeds nodes with the others of their document, and queries, through `ctxembed`.
 
     Give it to an index as `embed_model` and put it last among the `transformations` too: there it
@@ -62,7 +60,7 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         metadata_once: Metadata that all nodes of a document share is read once, as a chunk of its
             own in front, and not before every text.
         missing_siblings: Nodes whose neighbours are not in the call are an "error"; "ignore"
-            embeds the nodes that are there.
+            embeds the nodes that are there, and a warning says so.
         show_progress: Draw a bar of documents, chunks and tokens per second. Indexes and pipelines
             pass no `show_progress` of theirs on to a transformation. It is in no dict and no cache
             key.
@@ -84,12 +82,19 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     embed_batch_size: int = Field(default=2048, gt=0, le=2048)
 
-    _embedder: LazyEmbedder = PrivateAttr(default_factory=LazyEmbedder)
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex serialises the class."""
         return "ContextualEmbedding"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_model(cls, fields: object) -> object:
+        if isinstance(fields, dict) and "model" in fields:
+            raise ConfigurationError(
+                "model is called model_name here, as in all of LlamaIndex. Hint: model_name=..."
+            )
+        return fields
 
     @field_validator("embeddings_cache")
     @classmethod
@@ -215,14 +220,28 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
                 errors.append(error)
         return errors
 
+    def usual_splitter(self) -> UsualSplitter:
+        """Return a splitter whose chunks are of the usual size for the model."""
+        return UsualSplitter.for_model(self._open())
+
     def close(self) -> None:
         """Let go of weights and connections; a call under way fails, the next opens them again."""
         self._embedder.close()
 
     def _inputs(self, nodes: Sequence[BaseNode]) -> list[ModelInput]:
         groups = group_siblings(nodes)
-        if self.missing_siblings == "error":
+        try:
             check_complete(groups)
+        except InputError as error:
+            if self.missing_siblings == "error":
+                raise
+            self._embedder.warn_once(
+                logger,
+                "Embedded without siblings that are not in the call: document %r. Its vectors "
+                "differ from those with all of them. Hint: stamp_context(nodes) where nodes were "
+                "left out on purpose. (Said once.)",
+                error.key,
+            )
         mode, once = self.metadata_mode, self.metadata_once
         return [model_input(siblings, mode, metadata_once=once) for siblings in groups]
 
@@ -232,48 +251,8 @@ class ContextualEmbedding(SettingsFields, BaseEmbedding):
         shown = self.show_progress or bool(called_with.get("show_progress"))
         return progress_bar(documents, shown=shown)
 
-    def _open(self) -> Embedder:
-        return self._embedder.get(self.settings, self._key())
-
-    async def _aopen(self) -> Embedder:
-        return await self._embedder.aget(self.settings, self._key())
-
     def _key(self) -> str | None:
         return None if self.api_key is None else self.api_key.get_secret_value()
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return to_floats(self._open().embed_queries([query]))[0]
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        embedder = await self._aopen()
-        return to_floats(await embedder.aembed_queries([query]))[0]
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
-
-    async def _aget_text_embedding(self, text: str) -> list[float]:
-        return (await self._aget_text_embeddings([text]))[0]
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        self._warn_once(texts)
-        arrays = self._open().embed_documents([[text] for text in texts])
-        return [to_floats(rows)[0] for rows in arrays]
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        self._warn_once(texts)
-        embedder = await self._aopen()
-        arrays = await embedder.aembed_documents([[text] for text in texts])
-        return [to_floats(rows)[0] for rows in arrays]
-
-    def _warn_once(self, texts: Sequence[str]) -> None:
-        if len(texts) > 1:
-            self._embedder.warn_once(
-                logger,
-                "%d texts came without their documents and are embedded each alone, without "
-                "context. Hint: put this embedding last among the transformations too. "
-                "(Said once.)",
-                len(texts),
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the key.

@@ -7,7 +7,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from ctxembed import Array, EmbedError, to_floats
+from ctxembed import Array, DocumentTooLongError, EmbedError, to_floats
 from ctxembed.lazy import located_errors
 from llama_index.embeddings.ctxembed.node_metadata import stamp_keys
 from llama_index.embeddings.ctxembed.siblings import Siblings
@@ -85,13 +85,26 @@ def _without(node: BaseNode, keys: Collection[str]) -> BaseNode:
 @contextmanager
 def located(inputs: Sequence[ModelInput]) -> Iterator[None]:
     """Let errors name the source document, and count its nodes without the shared metadata."""
-    with located_errors(lambda number: (number, inputs[number].source), "source document"):
+    with (
+        located_errors(lambda number: (number, inputs[number].source), "source document"),
+        parser_named(),
+    ):
         try:
             yield
         except EmbedError as error:
             if error.document is None:
                 raise
             raise without_shared(error, inputs[error.document]) from error.__cause__
+
+
+@contextmanager
+def parser_named() -> Iterator[None]:
+    """Let the error of a text that is too long name what splits for the model."""
+    try:
+        yield
+    except DocumentTooLongError as error:
+        hint = "Or split with ContextualNodeParser() among the transformations, before this."
+        raise error.at(f"{error.message} {hint}") from error.__cause__
 
 
 def without_shared(error: EmbedError, of: ModelInput) -> EmbedError:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -13,13 +13,14 @@ from llama_index.core.bridge.pydantic import (
     model_validator,
 )
 from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, SentenceSplitter
+from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser
 from llama_index.core.schema import BaseNode, Document, MetadataMode
 
 from ctxembed import ConfigurationError, InputError
 from ctxembed.lazy import check_document
+from llama_index.embeddings.ctxembed.default_splitter import UsualSplitter
 from llama_index.embeddings.ctxembed.embedding import ContextualEmbedding
-from llama_index.embeddings.ctxembed.node_metadata import check_unclaimed, remove_stamp, stamp
+from llama_index.embeddings.ctxembed.node_metadata import check_unclaimed, remove_stamp
 from llama_index.embeddings.ctxembed.node_removal import (
     is_blank,
     remove_nodes,
@@ -27,23 +28,14 @@ from llama_index.embeddings.ctxembed.node_removal import (
     without_sources,
 )
 from llama_index.embeddings.ctxembed.siblings import group_siblings
+from llama_index.embeddings.ctxembed.stamping import stamp_groups
 
 logger = logging.getLogger(__name__)
 
 _INNER_ONLY = ("include_metadata", "include_prev_next_rel", "id_func")
 
-DEFAULT_CHUNK_SIZE = 96
-"""Tokens, as `SentenceSplitter` counts them. Chunks are context where they share a window: the 256
-tokens of `minilm` hold two chunks of 96 or one of 200; a chunk of 1024 is refused."""
-
-
 _NAMED = 10
 """How many sources a warning names."""
-
-
-def _sentences() -> NodeParser:
-    """Return the default: chunks without overlap, since each sees its neighbours anyway."""
-    return SentenceSplitter(chunk_size=DEFAULT_CHUNK_SIZE, chunk_overlap=0)
 
 
 class ContextualNodeParser(NodeParser):
@@ -57,10 +49,10 @@ class ContextualNodeParser(NodeParser):
     document without any text gives no nodes.
 
     Attributes:
-        inner: The parser that splits; settings for it are set on it. The default is a
-            `SentenceSplitter` of 96 tokens without overlap: several chunks must fit into the
-            model's window to be each other's context. Take larger ones for a model with a long
-            window.
+        inner: The parser that splits; settings for it are set on it. The default splits sentences
+            without overlap into chunks of up to 64 tokens: several chunks must fit into the model's
+            window to be each other's context. With `embed_model` or `check_with` their size is a
+            quarter of that model's window, and 256 tokens at the most.
         embed_model: Where given, nodes are embedded too, in one step with splitting.
         errors: What a document gets that cannot be embedded as it is. "raise" raises its
             `InputError`. "skip" logs it, lists it in `failures`, and goes on with the others; it
@@ -71,7 +63,7 @@ class ContextualNodeParser(NodeParser):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    inner: NodeParser = Field(default_factory=_sentences)
+    inner: NodeParser = Field(default_factory=UsualSplitter)
     embed_model: ContextualEmbedding | None = None
     errors: Literal["raise", "skip"] = "raise"
     check_with: ContextualEmbedding | None = None
@@ -137,7 +129,14 @@ class ContextualNodeParser(NodeParser):
             InputError: nodes that cannot be embedded; `key` is the source document's id.
             BackendError: the model gave no vectors.
         """
-        nodes = self._split(documents, show_progress=show_progress)
+        return self._embedded(self._split(documents, show_progress=show_progress), show_progress)
+
+    def __call__(self, nodes: Sequence[BaseNode], **options: Any) -> list[BaseNode]:
+        """Split as `inner` does when it is called: parsers of tables attach the tables then."""
+        shown = bool(options.get("show_progress"))
+        return self._embedded(self._split(nodes, show_progress=shown, called=True), shown)
+
+    def _embedded(self, nodes: list[BaseNode], show_progress: bool) -> list[BaseNode]:  # noqa: FBT001
         if self.embed_model is not None:
             self.embed_model(nodes, show_progress=show_progress)
         return nodes
@@ -154,6 +153,15 @@ class ContextualNodeParser(NodeParser):
         returns documents unsplit.
         """
         nodes = await asyncio.to_thread(self._split, documents, show_progress=show_progress)
+        return await self._aembedded(nodes, show_progress)
+
+    async def acall(self, nodes: Sequence[BaseNode], **options: Any) -> list[BaseNode]:
+        """Like calling it, without blocking the event loop."""
+        shown = bool(options.get("show_progress"))
+        split = await asyncio.to_thread(self._split, nodes, show_progress=shown, called=True)
+        return await self._aembedded(split, shown)
+
+    async def _aembedded(self, nodes: list[BaseNode], show_progress: bool) -> list[BaseNode]:  # noqa: FBT001
         if self.embed_model is not None:
             await self.embed_model.acall(nodes, show_progress=show_progress)
         return nodes
@@ -166,15 +174,27 @@ class ContextualNodeParser(NodeParser):
     ) -> list[BaseNode]:
         return self._split(nodes, show_progress=show_progress)
 
-    def _split(self, documents: Sequence[BaseNode], *, show_progress: bool) -> list[BaseNode]:
+    def _splitter(self, *, called: bool) -> Callable[..., Sequence[BaseNode]]:
+        """Return what splits: the default one cut for the model, where one is known."""
+        model, inner = self.embed_model or self.check_with, self.inner
+        if model is not None and isinstance(inner, UsualSplitter):
+            inner = model.usual_splitter()
+        return inner if called else inner.get_nodes_from_documents
+
+    def _split(
+        self, documents: Sequence[BaseNode], *, show_progress: bool, called: bool = False
+    ) -> list[BaseNode]:
         payload: dict[str, Any] = {EventPayload.DOCUMENTS: documents}
         with self.callback_manager.event(CBEventType.NODE_PARSING, payload=payload) as event:
             failures = [*_refused(documents)]
             if failures and self.errors == "raise":
                 raise failures[0]
             good = without_sources(documents, failures)
-            nodes = self._with_text(good, self.inner(good, show_progress=show_progress))
-            self._stamp(nodes)
+            split = self._splitter(called=called)
+            nodes = self._with_text(good, split(good, show_progress=show_progress))
+            for node in nodes:
+                remove_stamp(node)
+            stamp_groups(group_siblings(nodes, parsed=True), self.embed_model)
             if self.errors == "skip":
                 unfit = self._unfit(documents, nodes)
                 nodes = without_sources(nodes, unfit)
@@ -202,13 +222,6 @@ class ContextualNodeParser(NodeParser):
                 *(len(sources), ", ".join(map(repr, names[:_NAMED])), more),
             )
         return remove_nodes(nodes, {node.node_id for node in blank})
-
-    def _stamp(self, nodes: Sequence[BaseNode]) -> None:
-        for node in nodes:
-            remove_stamp(node)
-        fingerprint = "" if self.embed_model is None else self.embed_model.fingerprint
-        for siblings in group_siblings(nodes, parsed=True):
-            stamp(siblings.nodes, siblings.key or "", str(siblings.level), fingerprint)
 
     def _unfit(self, documents: Sequence[BaseNode], nodes: Sequence[BaseNode]) -> list[InputError]:
         """Return what keeps documents from being embedded: the first error of each."""

@@ -14,7 +14,8 @@ from llama_index.embeddings.ctxembed.node_metadata import CONTEXT_INDEX, read_st
 
 _WHOLE = (
     "Hint: give all nodes of a document in one call; with num_workers, give documents and not "
-    'nodes; or set missing_siblings="ignore" to embed those that are here.'
+    "nodes; where nodes were left out or added on purpose, call stamp_context(nodes) after it; "
+    'missing_siblings="ignore" embeds those that are here, without what the others tell them.'
 )
 
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing, closing
+from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -22,14 +23,19 @@ from haystack_integrations.components.embedders.ctxembed.log_messages import (
     failure,
     report_blank,
     report_failed,
-    report_grouping,
+    report_gaps,
+    report_unnamed,
+    unnamed,
 )
 from haystack_integrations.components.embedders.ctxembed.siblings import (
+    BareNames,
+    Grouping,
     MissingGroup,
     check_documents,
-    check_grouping,
     group_siblings,
     refuse_errors,
+    with_text_source,
+    without_copies,
 )
 from haystack_integrations.components.embedders.ctxembed.source_chunks import (
     SourceChunks,
@@ -43,6 +49,19 @@ Outcomes = Sequence[Array | EmbedError]
 """One array, or one error about the input, per source."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A call: its documents without copies, where each given one is among them, and its sources.
+
+    `texts` has what is embedded of each source, or its error.
+    """
+
+    documents: list[Document]
+    places: list[int]
+    sources: list[SourceChunks]
+    texts: list[Any]
+
+
 @component
 class ContextualDocumentEmbedder(EmbedderBase):
     """Embeds the chunks of a source together, so that each vector knows the rest of its source.
@@ -51,7 +70,8 @@ class ContextualDocumentEmbedder(EmbedderBase):
     what Haystack's splitters set. Give all chunks of a source in one call, in any order.
 
     Documents without text (empty, white space, NUL only) come back without an embedding, unless
-    `empty="zero"`; the others get the number of chunks of their source as `meta["context_size"]`.
+    `empty="zero"`. Each gets in its meta what `ContextualDocumentWriter` needs: by which fields
+    sources were known, and `context_size`, the number of chunks of its source.
 
     ### Usage example
 
@@ -81,6 +101,7 @@ class ContextualDocumentEmbedder(EmbedderBase):
         source_key: str = "source_id",
         order_key: str | None = "split_id",
         missing_group: MissingGroup = "single",
+        bare_names: BareNames = "error",
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
         meta_once: bool = False,
@@ -102,6 +123,9 @@ class ContextualDocumentEmbedder(EmbedderBase):
             come.
         :param missing_group:
             A document without a source stands alone (`"single"`) or is an `"error"`.
+        :param bare_names:
+            With `source_key="file_path"`, a file name without a folder is an `"error"`: two files
+            of one name would be one source. `"allow"` takes it.
         :param meta_fields_to_embed: Meta fields to embed before the content.
         :param embedding_separator: Put between the meta fields and the content.
         :param meta_once:
@@ -123,12 +147,20 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :raises ConfigurationError: The settings have an unknown value, or do not go together.
         """
         self._take(model, device, api_key, settings)
-        check_grouping(source_key, order_key, missing_group)
+        self._grouping = Grouping(
+            source_key=source_key,
+            order_key=order_key,
+            missing_group=missing_group,
+            bare_names=bare_names,
+        )
+        self._grouping.check()
+        self._told_unnamed = False
         if isinstance(meta_fields_to_embed, str):
             raise ConfigurationError("meta_fields_to_embed is a list of names, got one string.")
         self.source_key = source_key
         self.order_key = order_key
         self.missing_group = missing_group
+        self.bare_names = bare_names
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.meta_once = meta_once
@@ -149,6 +181,7 @@ class ContextualDocumentEmbedder(EmbedderBase):
             source_key=self.source_key,
             order_key=self.order_key,
             missing_group=self.missing_group,
+            bare_names=self.bare_names,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
             meta_once=self.meta_once,
@@ -180,7 +213,8 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :raises InputError: Documents that cannot be embedded as they are; `.key` is the source.
         :raises BackendError: The model gave no vectors.
         """
-        sources, texts = self._plan(documents)
+        plan = self._plan(documents)
+        sources, texts = plan.sources, plan.texts
         embedder = self._open()
         before = embedder.usage
         with (
@@ -195,7 +229,7 @@ class ContextualDocumentEmbedder(EmbedderBase):
                     closing(embedder.stream(texts, errors="return", watch=watch)) as stream,
                 ):
                     outcomes = [_of_input(outcome) for outcome in stream]
-        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
+        return self._result(plan, outcomes, usage_since(before, embedder.usage))
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
@@ -204,7 +238,8 @@ class ContextualDocumentEmbedder(EmbedderBase):
         :param documents: Documents, in any order; all chunks of a source in one call.
         :returns: What `run` returns.
         """
-        sources, texts = self._plan(documents)
+        plan = self._plan(documents)
+        sources, texts = plan.sources, plan.texts
         embedder = await self._aopen()
         before = embedder.usage
         with (
@@ -220,20 +255,20 @@ class ContextualDocumentEmbedder(EmbedderBase):
                     found = embedder.astream(texts, errors="return", watch=watch)
                     async with aclosing(found) as stream:
                         outcomes = [_of_input(outcome) async for outcome in stream]
-        return self._result(documents, sources, outcomes, usage_since(before, embedder.usage))
+        return self._result(plan, outcomes, usage_since(before, embedder.usage))
 
-    def _plan(self, documents: list[Document]) -> tuple[list[SourceChunks], list[Any]]:
-        """Return sources, and the texts of those with text: their error in place of the texts."""
+    def _plan(self, documents: list[Document]) -> _Plan:
         check_documents(documents, type(self).__name__)
-        groups = group_siblings(
-            documents,
-            source_key=self.source_key,
-            order_key=self.order_key,
-            missing_group=self.missing_group,
-        )
+        named = [with_text_source(document, self.source_key) for document in documents]
+        distinct, places = without_copies(named, self._grouping)
+        groups = group_siblings(distinct, self._grouping)
         if self.raise_on_failure:
             refuse_errors(groups)
-        report_grouping(groups, documents, self.source_key)
+        if not unnamed(groups, distinct):
+            report_gaps(groups)
+        elif not self._told_unnamed:
+            self._told_unnamed = True
+            report_unnamed(distinct, self.source_key)
         template = TextTemplate(
             self.meta_fields_to_embed,
             self.embedding_separator,
@@ -242,30 +277,26 @@ class ContextualDocumentEmbedder(EmbedderBase):
             self.suffix,
         )
         keep_blank = self.settings.empty == "zero"
-        sources = [chunks_of(each, documents, template, keep_blank=keep_blank) for each in groups]
+        sources = [chunks_of(each, distinct, template, keep_blank=keep_blank) for each in groups]
         report_blank(sources)
         embedded = [each for each in sources if each.texts]
-        return embedded, [each.siblings.error or each.texts for each in embedded]
+        texts = [each.siblings.error or each.texts for each in embedded]
+        return _Plan(distinct, places, embedded, texts)
 
-    def _result(
-        self,
-        documents: Sequence[Document],
-        sources: Sequence[SourceChunks],
-        outcomes: Outcomes,
-        usage: dict[str, Any],
-    ) -> dict[str, Any]:
+    def _result(self, plan: _Plan, outcomes: Outcomes, usage: dict[str, Any]) -> dict[str, Any]:
         rows: dict[int, list[float]] = {}
         failed = []
-        for source, outcome in zip(sources, outcomes, strict=True):
+        for source, outcome in zip(plan.sources, outcomes, strict=True):
             if isinstance(outcome, EmbedError):
-                failed.append(failure(source.siblings, source.located(outcome), documents))
+                failed.append(failure(source.siblings, source.located(outcome), plan.documents))
             else:
                 rows.update(zip(source.positions, to_floats(outcome), strict=True))
-        report_failed(failed, len(sources))
+        report_failed(failed, len(plan.sources))
         meta: dict[str, Any] = {"model": self.settings.model, "usage": usage}
         if not self.raise_on_failure:
             meta["failed"] = failed
-        return {"documents": with_rows(documents, sources, rows), "meta": meta}
+        found = with_rows(plan.documents, plan.sources, rows, self._grouping)
+        return {"documents": [found[place] for place in plan.places], "meta": meta}
 
 
 def _of_input(outcome: Array | EmbedError) -> Array | EmbedError:

@@ -9,17 +9,26 @@ Chunks without text go through without a vector: splitters make them, and they a
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from haystack import Document
 
 from ctxembed import EmbedError
-from haystack_integrations.components.embedders.ctxembed.siblings import Siblings, is_blank
+from haystack_integrations.components.embedders.ctxembed.siblings import (
+    Grouping,
+    Siblings,
+    is_blank,
+)
 
 CONTEXT_SIZE = "context_size"
 """The meta field with the number of chunks of a source that have text, as the embedder saw them.
 
 A document that has it and no embedding is one that the embedder failed on.
 """
+SOURCE_KEY = "context_source_key"
+"""The meta field with the name of the field by which the embedder knew sources."""
+ORDER_KEY = "context_order_key"
+"""The meta field with the name of the field by which it ordered them; not there for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +106,28 @@ def chunks_located(sources: Sequence[SourceChunks]) -> Iterator[None]:
 
 
 def with_rows(
-    documents: Sequence[Document], sources: Sequence[SourceChunks], rows: dict[int, list[float]]
+    documents: Sequence[Document],
+    sources: Sequence[SourceChunks],
+    rows: dict[int, list[float]],
+    grouping: Grouping,
 ) -> list[Document]:
-    """Return new documents with their embeddings, and with the size of their source in meta.
+    """Return new documents with their embeddings, and with what a writer needs in meta.
 
-    A document without text comes back without either.
+    That is how the embedder knew sources, and the size of the document's own. A document without
+    text comes back without embedding and size.
     """
     sizes = {position: len(each.numbers) for each in sources for position in each.positions}
+    keys = {SOURCE_KEY: grouping.source_key, ORDER_KEY: grouping.order_key}
     return [
-        replace(document, embedding=rows.get(n), meta=_sized(document, sizes.get(n)))
+        replace(
+            document,
+            embedding=rows.get(n),
+            meta=_stamped(document.meta, keys | {CONTEXT_SIZE: sizes.get(n)}),
+        )
         for n, document in enumerate(documents)
     ]
 
 
-def _sized(document: Document, size: int | None) -> dict[str, object]:
-    others = {name: value for name, value in document.meta.items() if name != CONTEXT_SIZE}
-    return others if size is None else others | {CONTEXT_SIZE: size}
+def _stamped(meta: dict[str, Any], stamps: dict[str, Any]) -> dict[str, Any]:
+    others = {name: value for name, value in meta.items() if name not in stamps}
+    return others | {name: value for name, value in stamps.items() if value is not None}

@@ -1,0 +1,46 @@
+"""The ids of the rows of a write: those given, and those made up so that rows can be taken back.
+
+What becomes of the rows where a write fails is the business of `rollback`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.documents import Document
+from langchain_core.vectorstores import VectorStore
+
+
+def with_ids(
+    store: VectorStore, documents: Sequence[Document], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str], set[str]]:
+    """Return the options of a write with an id for every chunk, the ids, and those made up here.
+
+    No id is made up where the caller gave ids, or where the store takes no strings for them.
+    """
+    if options.get("ids"):
+        given = [*options["ids"]]
+        return {**options, "ids": given}, [id_ for id_ in given if id_], set()
+    given = [document.id for document in documents]
+    own = type(store).add_documents is not VectorStore.add_documents
+    method = store.add_documents if own else store.add_texts
+    if all(given) or not takes_any_id(method, auto_id=getattr(store, "auto_id", False)):
+        return {**options}, [id_ for id_ in given if id_], set()
+    filled = [id_ or str(uuid4()) for id_ in given]
+    return {**options, "ids": filled}, filled, set(filled).difference(given)
+
+
+def takes_any_id(method: Callable[..., object], *, auto_id: bool) -> bool:
+    """Tell whether a store's method takes any string for an id.
+
+    Some stores take numbers, also as arrays or as strings of digits, and some (with `auto_id`) make
+    up all ids in a way of their own.
+    """
+    parameter = signature(method).parameters.get("ids")
+    if parameter is None or auto_id:
+        return False
+    declared = str(parameter.annotation)
+    return parameter.annotation is parameter.empty or (
+        "str" in declared and "ndarray" not in declared
+    )
