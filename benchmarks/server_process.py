@@ -94,7 +94,7 @@ def embed(connection: HTTPConnection, body: bytes) -> tuple[int, bytes]:
 
 def hang_up(connection: HTTPConnection, body: bytes) -> None:
     """Ask, and go away before the answer."""
-    connection.request("POST", _ROUTE, body)
+    connection.request("POST", _ROUTE, body, {"Content-Type": "application/json"})
     connection.close()
 
 

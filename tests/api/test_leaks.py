@@ -279,13 +279,19 @@ def test_a_redirect_takes_the_key_nowhere(api):
     ],
 )
 def test_an_unusable_environment_is_an_error_of_ours(api, monkeypatch, name, value):
-    """That says what to look at, and doesn't repeat a proxy's password."""
+    """That says what to look at, and doesn't repeat a proxy's password.
+
+    A server of one's own is asked when it is opened, the vendor at the first call.
+    """
     monkeypatch.setenv(name, value)
-    with opened() as embedder, pytest.raises(ConfigurationError, match=name) as caught:
+    with pytest.raises(ConfigurationError, match=name) as at_once:
+        opened()
+    vendor = opened(base_url="https://api.perplexity.ai")
+    with vendor as embedder, pytest.raises(ConfigurationError, match=name) as later:
         embedder.embed_query("q")
 
-    told = "".join(traceback.format_exception(caught.value))
-    assert "hunter2" not in told
+    for caught in (at_once, later):
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999, 1])

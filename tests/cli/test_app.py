@@ -49,6 +49,14 @@ def test_help_shows_lines_of_json_as_they_are(run):
     assert '{"id": "a", "chunks": ["one", "two"]}' in run("embed", "--help").stdout
 
 
+@pytest.mark.parametrize("command", ["embed", "serve", "bench"])
+def test_help_says_first_that_the_default_model_is_large(run, command):
+    told = " ".join(run(command, "--help").stdout.split())
+    large = "Without --model this takes the large default model, which needs torch."
+    assert 0 < told.index(large) < 150
+    assert f"Example: ctxembed {command} " in told
+
+
 def test_every_setting_is_an_option_with_its_default():
     given = options("embed")
     defaults = {field.name: field.default for field in fields(Settings)}

@@ -56,6 +56,22 @@ def test_report_has_versions_machine_and_speed(run, monkeypatch):
     assert 'this command line: python -m pip install "ctxembed[cli]" (missing: rich)' in out
 
 
+def test_models_that_are_here_and_a_key_are_told(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "measure_cpu", lambda: FAST)
+    monkeypatch.setattr(speed, "gpus", list)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("PERPLEXITY_API_KEY", raising=False)
+    (tmp_path / "models--perplexity-ai--pplx-embed-v1-4b" / "snapshots").mkdir(parents=True)
+    assert "key for the API         none is set\n" in run("doctor").stdout
+    monkeypatch.setenv("PPLX_API_KEY", "secret")
+    out = run("doctor").stdout
+
+    assert "  pplx-embed-v1-4b        in the cache of the hub\n" in out
+    assert "  pplx-embed-v1-0.6b      not here yet\n" in out
+    assert "key for the API         in PPLX_API_KEY\n" in out
+    assert "secret" not in out
+
+
 @pytest.mark.parametrize(
     ("told", "line", "advised"),
     [

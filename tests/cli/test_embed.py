@@ -157,7 +157,8 @@ def test_bad_line_stops_with_file_and_line_and_leaves_the_old_file(run, lines, t
 
     assert (result.exit_code, result.stdout) == (2, "")
     source = tmp_path / "in.jsonl"
-    message = f"error: {source}, line 4: is not JSON: Expecting value at column 1.\n"
+    message = f"error: {source}, line 4: is not JSON: Expecting value at column 1. "
+    message += "Hint: --errors skip leaves such lines out.\n"
     assert message == result.stderr
     assert (tmp_path / "out.parquet").read_bytes() == b"old"
     assert names(tmp_path) == ["in.jsonl", "out.parquet"]
@@ -212,7 +213,7 @@ def test_full_disk_leaves_the_old_file(run, lines, tmp_path, monkeypatch):
     result = run("embed", lines(*DOCUMENTS), "-o", "out.parquet")
 
     assert result.exit_code == 2
-    assert result.stderr == "error: No space left on device\n"
+    assert result.stderr == f"error: {tmp_path / 'out.parquet'}: No space left on device\n"
     assert (tmp_path / "out.parquet").read_bytes() == b"old"
     assert names(tmp_path) == ["in.jsonl", "out.parquet"]
 
@@ -313,7 +314,9 @@ def test_hint_and_summary_speak_as_the_command_line_does(run, lines):
         "is empty or only whitespace. Hint: drop it. --empty zero gives it a zero row, which a "
         "vector store may return as the best hit."
     )
-    assert stopped.stderr.endswith(f"""line 1 (id 'empty="zero"'), chunk 1: {hint}\n""")
+    place = """line 1 (id 'empty="zero"'), chunk 1"""
+    stops = f"{place}: {hint} --errors skip leaves such lines out.\n"
+    assert stopped.stderr.endswith(stops)
     assert records("o.jsonl.errors.jsonl")[0]["reason"] == hint
     assert skipped.stderr.startswith("skipped 1 line, see ")
     assert "\n1 document, 1 chunk, 1 token read in " in skipped.stderr

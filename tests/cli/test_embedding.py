@@ -56,7 +56,10 @@ def test_first_bad_line_raises_with_its_number():
     with pytest.raises(InputError) as caught:
         embed([document("a", "one"), b"", b"nonsense", document("a", " ")])
 
-    assert str(caught.value) == "in.jsonl, line 3: is not JSON: Expecting value at column 1."
+    assert str(caught.value) == (
+        "in.jsonl, line 3: is not JSON: Expecting value at column 1. Hint: --errors skip leaves "
+        "such lines out."
+    )
 
 
 def test_earlier_line_is_named_when_its_fault_shows_later():

@@ -99,6 +99,22 @@ def test_text_is_printed_on_one_line_without_control_characters(run, lines):
     assert (name, text) == ("a b", "red [31m text")
 
 
+def test_joiners_stay_in_their_words(run, lines):
+    text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f52c"
+    run("embed", lines({"id": "a", "chunks": [text + "\u202e\u200b end"]}), "-o", "o.parquet")
+
+    ((*_, told),) = hits(run("search", "text", "--in", "o.parquet"))
+    assert told == f"{text} end"
+
+
+def test_two_files_are_refused(run, embedded):
+    embedded()
+    result = run("search", "x", "--in", "tales.parquet", "--in", "tales.parquet")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --in names 2 inputs, and one is searched at a time.")
+
+
 def test_other_model_is_refused(run, embedded):
     embedded("--model", "minilm")
     result = run("search", "x", "--in", "tales.parquet", "--model", "pplx-embed-v1-4b")

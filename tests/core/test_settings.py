@@ -12,11 +12,19 @@ import pytest
 from hypothesis import given
 from settings_values import CHANGE_VECTORS, SAME_VECTORS
 
-from ctxembed import ConfigurationError, DocumentTooLongError, Embedder, ModelSpec, Settings
+from ctxembed import (
+    ConfigurationError,
+    DocumentTooLongError,
+    Embedder,
+    ModelSpec,
+    Settings,
+    backends,
+)
 from ctxembed.backends import open_backend
 from ctxembed.checkpoint import tensor_digest
 from ctxembed.documented_fields import setting
 from ctxembed.encoding import Encoding
+from ctxembed.errors import MissingDependencyError
 from ctxembed.settings import meant
 from ctxembed.testing import FakeBackend
 
@@ -390,3 +398,19 @@ def test_the_likeliest_first_mistake_is_answered_with_what_was_meant(opened):
 def test_an_unknown_setting_is_answered_with_the_one_that_was_meant():
     with pytest.raises(ConfigurationError, match=r"Did you mean 'neighbour_weight'\?"):
         Settings.from_dict({"neighbor_weight": 0.1})
+
+
+def test_the_hint_for_minilm_over_the_api_says_how_a_server_is_asked():
+    with pytest.raises(ConfigurationError, match="has it behind the name perplexity-ai/pplx"):
+        Settings(model="minilm", backend="api").resolve_backend()
+    with pytest.raises(ConfigurationError, match=r'ONNX model\. Hint: backend="onnx"'):
+        Settings(model="minilm", backend="torch").resolve_backend()
+
+
+def test_a_missing_torch_is_told_with_the_model_that_needs_none(monkeypatch):
+    monkeypatch.setitem(backends._MODULES, "torch", "torch_that_is_absent")
+    with pytest.raises(MissingDependencyError) as caught:
+        backends.open_backend(Settings())
+    told = str(caught.value)
+    assert told.index("--model minilm") < told.index("should be installed first")
+    assert told.endswith('Run: python -m pip install "ctxembed[torch]"')

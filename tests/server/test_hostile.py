@@ -77,6 +77,24 @@ BODIES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (asking('[["a"]]', ', "input": [["b"]]'), ["body", "input"]),
+        (asking('[["a"]]', ', "\\u0069nput": [["b"]]'), ["body", "input"]),
+        (asking('[["a"]]', ', "secret": 1, "secret": 2'), ["body"]),
+        (asking('[["a"]]', ', "more": [{"x": 1, "x": 1}]'), ["body"]),
+    ],
+)
+def test_a_key_that_stands_twice_is_422(serve, body, place):
+    url = f"{serve().url}/v1/contextualizedembeddings"
+    answer = httpx.post(url, content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    told = {"loc": place, "msg": "A key stands twice in one object", "type": "duplicate_key"}
+    assert answer.json() == {"detail": [told]}
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_odd_bodies_are_answered_and_never_500(serve, body):
     server = serve()

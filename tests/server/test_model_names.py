@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from starlette.exceptions import HTTPException
 
-from ctxembed import MODELS, ModelSpec, find_model
+from ctxembed import MODELS, ConfigurationError, ModelSpec, find_model
 from ctxembed.server.model_names import (
+    check_aliases,
     check_model,
     model_names,
     official_model,
@@ -68,6 +69,18 @@ def test_an_alias_is_answered_wherever_the_model_is():
     assert "mine" not in model_names(CONTEXT_06, 1.0, ["mine"])[INDEPENDENT_PATH]
     both = model_names(OTHER, 0.5, ["mine"])
     assert routes_by_name(both)["mine"] == [CONTEXTUAL_PATH, INDEPENDENT_PATH]
+
+
+def test_an_alias_is_never_the_name_of_another_model():
+    for alias in ("pplx-embed-context-v1-4b", "Perplexity-AI/pplx-embed-v1-0.6b", "minilm"):
+        with pytest.raises(ConfigurationError, match="another model would answer for it"):
+            model_names(CONTEXT_06, 1.0, [alias])
+    with pytest.raises(ConfigurationError, match="minilm"):
+        model_names(OTHER, 0.5, ["all-MiniLM-L6-v2-int8"])
+    assert "PPLX-EMBED-V1-4B" in model_names(OTHER, 0.5, ["PPLX-EMBED-V1-4B"])[INDEPENDENT_PATH]
+    for alias in ("", " ", " a", "a\n", "\x00"):
+        with pytest.raises(ConfigurationError, match="alias"):
+            check_aliases([alias])
 
 
 def test_a_refusal_names_what_is_answered():

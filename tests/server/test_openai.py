@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-openai = pytest.importorskip("openai")
-
 from ctxembed import Embedder, Settings
+
+openai = pytest.importorskip("openai")
 
 PLAIN = "pplx-embed-v1-0.6b"
 TEXTS = ["one text", "another"]

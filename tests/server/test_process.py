@@ -48,6 +48,7 @@ def hold(step):
         os.read(0, 1)  # until the test closes the pipe
 def opened(settings, api_key=None):
     tell(f"opened {settings.model} {settings.device} {settings.dtype}")
+    tell(f"more {settings.revision} {settings.pooling} {settings.overlap_tokens}")
     hold("loading")
     return FakeBackend(fault=lambda batch: hold("embedding"))
 embedder.open_backend = opened
@@ -246,12 +247,18 @@ def test_every_flag_has_its_effect(start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     flags = "--model minilm --device cpu --dtype float32 --alias mine --alias another --api-key k"
+    flags += " --revision main --pooling mean --overlap-tokens 9 --window-tokens 100"
+    flags += " --context-weight 0.7 --neighbour-weight 0.2 --long-chunks pool"
     process = start("--host", "127.0.0.1", "--port", port, *flags.split())
     process.wait_ready()
     assert process.url == f"http://127.0.0.1:{port}"
     assert "event: opened minilm cpu float32\n" in process.lines
     models = httpx.get(f"{process.url}/v1/models", headers={"Authorization": "Bearer k"}).json()
+    assert "event: more main mean 9\n" in process.lines
     assert {"mine", "another"} <= {model["id"] for model in models["data"]}
+    for name, value in (("window", 100), ("context", 0.7), ("neighbour", 0.2)):
+        kind = "tokens" if name == "window" else "weight"
+        assert models["data"][0][f"{name}_{kind}"] == value
     assert process.get("/v1/models").status_code == 401
 
 

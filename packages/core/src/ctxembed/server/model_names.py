@@ -43,6 +43,13 @@ def model_names(
     independent = official is None or not official.contextual
     specs = OFFICIAL if official is None else (official,)
     own = (spec.name,) if official is None and find_model(spec.name) else ()
+    for alias in aliases:
+        meant = find_model(alias)
+        if meant is not None and meant not in (*specs, find_model(spec.name)):
+            raise ConfigurationError(
+                f"the alias {alias!r} is {meant.name}, and another model would answer for it. "
+                "Hint: choose a name that no known model has."
+            )
     more = (*own, *aliases)
 
     def ids(*, contextual: bool) -> tuple[str, ...]:
@@ -62,9 +69,15 @@ def routes_by_name(names: dict[str, tuple[str, ...]]) -> dict[str, list[str]]:
 
 
 def check_aliases(aliases: Iterable[str]) -> None:
-    """Raise `ConfigurationError` if an additional id is empty."""
-    if not all(alias.strip() for alias in aliases):
-        raise ConfigurationError("an alias is empty. Hint: leave it out, or name a model id.")
+    """Raise `ConfigurationError` if an additional id is empty, or no client could send it."""
+    for alias in aliases:
+        if not alias.strip():
+            raise ConfigurationError("an alias is empty. Hint: leave it out, or name a model id.")
+        if alias != alias.strip() or not alias.isprintable():
+            raise ConfigurationError(
+                f"the alias {alias!r} has blanks around it or characters that cannot be printed. "
+                "Hint: leave them out."
+            )
 
 
 def check_model(names: dict[str, tuple[str, ...]], model: str, route: str) -> None:

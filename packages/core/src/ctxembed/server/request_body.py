@@ -1,11 +1,14 @@
 """The bodies of requests, read within limits: of one body, and of all bodies held together."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
@@ -16,6 +19,9 @@ MAX_BODIES = 16
 
 BODY_TIMEOUT = 60.0
 """Seconds that a body may take to arrive."""
+
+
+_TWICE = PydanticCustomError("duplicate_key", "A key stands twice in one object")
 
 
 class BodyReader:
@@ -65,6 +71,25 @@ class BodyReader:
             f"the body has more than {self._max_bytes:,} bytes.",
             {"Connection": "close"},
         )
+
+
+def check_keys(body: bytearray, schema: type[BaseModel]) -> None:
+    """Raise a `ValidationError` where an object in a body has a key twice: which counts is unclear.
+
+    The body is JSON already.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                place = (key,) if key in schema.model_fields else ()
+                raise ValidationError.from_exception_data(
+                    schema.__name__, [{"type": _TWICE, "loc": place, "input": None}]
+                )
+            seen.add(key)
+
+    json.loads(body, object_pairs_hook=unique)
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

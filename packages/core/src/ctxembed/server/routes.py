@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ctxembed.server import schemas
 from ctxembed.server.lifecycle import Lifecycle
 from ctxembed.server.metrics import Metrics
-from ctxembed.server.request_body import BodyReader, cancel_on_disconnect
+from ctxembed.server.request_body import BodyReader, cancel_on_disconnect, check_keys
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
 from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH, MODELS_PATH
 
@@ -49,6 +49,7 @@ def _embedding(
         reader: BodyReader = request.app.state.body_reader
         async with reader.read(request) as body:
             parsed = schema.model_validate_json(body)
+            check_keys(body, schema)
             # the middleware lets go of it once the reply is sent, or nobody is left to send it to
             request.state.release = service.hold(parsed)
             answer = await cancel_on_disconnect(request, service.answer(parsed))
