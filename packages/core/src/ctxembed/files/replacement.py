@@ -11,14 +11,12 @@ from typing import BinaryIO, Self, TypeVar
 
 from ctxembed.errors import ConfigurationError
 
-<<<<<<< HEAD
 if sys.platform != "win32":
     import fcntl
-=======
+
 T = TypeVar("T")
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
->>>>>>> srv18
 
 
 class Replacement:
