@@ -110,8 +110,8 @@ class ContextualVectorStore(SearchesInner):
         it says which rows may be half written. Rows that were there before are never deleted.
         """
         chunks = split_whole(self._splitter, documents, kwargs.get("ids"))
-        vectors = self._plan(chunks).embed()
         options, ids, made_up = with_ids(self.store, chunks, kwargs)
+        vectors = self._plan(chunks).embed()
         rollback = rollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
@@ -127,8 +127,8 @@ class ContextualVectorStore(SearchesInner):
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
         chunks = await asplit_whole(self._splitter, documents, kwargs.get("ids"))
-        vectors = await self._plan(chunks).aembed()
         options, ids, made_up = with_ids(self.store, chunks, kwargs)
+        vectors = await self._plan(chunks).aembed()
         rollback = await arollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
