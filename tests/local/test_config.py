@@ -75,6 +75,9 @@ def test_a_missing_or_broken_configuration_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelLoadError, match=r"config\.json"):
         read_config(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": {}}')
+    with pytest.raises(ModelLoadError, match="a name under model_type"):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize(

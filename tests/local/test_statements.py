@@ -167,6 +167,7 @@ REFUSED: dict[str, list[tuple[Change, str]]] = {
         (lambda d: say(d, "tokenizer_config.json", do_lower_case="x"), "true or false under"),
         (lambda d: say(d, "tokenizer_config.json", unk_token="[PAD]"), "differ in unk_token"),
         (lambda d: say(d, "special_tokens_map.json", cls_token="[SEP]"), "cls_token is '.SEP.'"),
+        (lambda d: say(d, "special_tokens_map.json", sep_token={}), "name a token as sep_token"),
     ],
     "`added_tokens.json`, `added_tokens_decoder`: what `tokenizer.json` has not": [
         (lambda d: say(d, "added_tokens.json", fox=5999), "'fox' with the id 5999"),

@@ -21,10 +21,14 @@ MODELS_PATH = "/v1/models"
 PackedFormat = Literal["base64_int8", "base64_binary"]
 """Values of `encoding_format` that the hosted API offers: vectors as base64 of bytes."""
 
-WireFormat = Literal[PackedFormat, "float"]
-"""All values of `encoding_format`: the server adds plain numbers."""
+WireFormat = Literal[PackedFormat, "float", "base64"]
+"""All values of `encoding_format`: the server adds plain numbers, and base64 of float32.
+
+The last is what OpenAI's client asks for by itself.
+"""
 
 ENCODINGS: dict[WireFormat, Literal["int8", "binary", "float"]] = {
+    "base64": "float",
     "base64_int8": "int8",
     "base64_binary": "binary",
     "float": "float",

@@ -51,6 +51,10 @@ def read_config(directory: Path) -> dict[str, Any]:
             f"{directory} has no config.json. Hint: pass a directory that has config.json, "
             "tokenizer.json and the weights."
         )
+    if not isinstance(values.get("model_type"), str | None):
+        raise ModelLoadError(
+            f"{directory}: config.json should say a name under model_type. Hint: fetch it again."
+        )
     return values
 
 

@@ -51,7 +51,7 @@ def load_tokenizer(directory: Path, separator: str | None = None) -> ChunkTokeni
         )
     _check_added(directory, tokenizer)
     made_by_class = _values(directory / "tokenizer_config.json").get("tokenizer_class")
-    wordpiece = isinstance(tokenizer.model, WordPiece) and made_by_class not in _AS_FILED
+    wordpiece = isinstance(tokenizer.model, WordPiece) and str(made_by_class) not in _AS_FILED
     if wordpiece:
         _check_bert_rules(directory, tokenizer)
     if lowercases(directory):
@@ -188,8 +188,12 @@ def _named(path: Path) -> dict[str, str]:
     names = {}
     for role, token in _values(path).items():
         name = token.get("content") if isinstance(token, dict) else token
-        if role.endswith("_token") and isinstance(name, str):
+        if not role.endswith("_token"):
+            continue
+        if isinstance(name, str):
             names[role] = name
+        elif token is not None and not isinstance(token, bool):  # add_bos_token is true or false
+            raise ModelLoadError(f"{path} should name a token as {role}. {_SAVE}")
     return names
 
 

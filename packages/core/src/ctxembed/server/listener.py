@@ -11,6 +11,8 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from ctxembed.server.connections import Connection
+
 GRACE = 60
 """Seconds that requests under way get after SIGTERM or Ctrl-C."""
 
@@ -29,8 +31,9 @@ class Listener(uvicorn.Server):
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=grace,
-                # httptools, which uvicorn prefers where it is installed, has no such limit
-                http="h11",
+                # httptools, which uvicorn prefers where it is installed, has no limit of a head
+                http=Connection,
+                ws="none",
                 h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             )
         )

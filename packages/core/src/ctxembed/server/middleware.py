@@ -103,7 +103,10 @@ class RequestMiddleware:
         finally:
             seconds = time.perf_counter() - started
             route = path if path in _PATHS else "other"
-            tokens = scope.get("state", {}).get("tokens", 0)
+            state = scope.get("state", {})
+            if "release" in state:
+                state["release"]()
+            tokens = state.get("tokens", 0)
             if span is not None:
                 span.status, span.tokens = status, tokens
             self._metrics.observe_request(route, status, seconds, tokens)

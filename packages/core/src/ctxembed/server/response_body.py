@@ -48,4 +48,6 @@ def _numbered(embeddings: Sequence[object]) -> list[dict[str, object]]:
 def _embeddings(rows: Array, wire_format: WireFormat) -> Sequence[object]:
     if wire_format == "float":
         return list(rows.tolist())
+    if wire_format == "base64":
+        return [b64encode(row).decode("ascii") for row in rows.astype("<f4")]
     return [b64encode(row).decode("ascii") for row in pack_codes(rows, wire_format)]

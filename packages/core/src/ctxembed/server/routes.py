@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from ctxembed.server import schemas
 from ctxembed.server.lifecycle import Lifecycle
@@ -15,6 +16,8 @@ from ctxembed.server.metrics import Metrics
 from ctxembed.server.request_body import BodyReader, cancel_on_disconnect
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest
 from ctxembed.wire import CONTEXTUAL_PATH, INDEPENDENT_PATH, MODELS_PATH
+
+_PART = 2**18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +49,29 @@ def _embedding(
         reader: BodyReader = request.app.state.body_reader
         async with reader.read(request) as body:
             parsed = schema.model_validate_json(body)
+            # the middleware lets go of it once the reply is sent, or nobody is left to send it to
+            request.state.release = service.hold(parsed)
             answer = await cancel_on_disconnect(request, service.answer(parsed))
         request.state.tokens = answer.tokens
         headers = {
             "X-Ctxembed-Model": quote(service.served_model),
             "X-Ctxembed-Fingerprint": service.fingerprint,
         }
-        return Response(answer.body, headers=headers, media_type="application/json")
+        return _InParts(answer.body, headers=headers, media_type="application/json")
 
     return handler
+
+
+class _InParts(Response):
+    """A body that goes out part by part, no faster than the client takes it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        for place in range(0, len(self.body), _PART):
+            part = bytes(self.body[place : place + _PART])
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
 
 
 async def _models(request: Request) -> Response:
@@ -91,7 +108,7 @@ _ERRORS: dict[int, tuple[str, type[BaseModel] | None]] = {
     400: ("The model has another name, or the input is empty or too long.", schemas.ErrorResponse),
     403: ("A page in a browser asks, or another host is meant.", schemas.ErrorResponse),
     408: ("The body took too long to arrive.", schemas.ErrorResponse),
-    413: ("The body is too large.", schemas.ErrorResponse),
+    413: ("The body is too large, or the reply would be.", schemas.ErrorResponse),
     415: ("The body is not said to be JSON.", schemas.ErrorResponse),
     422: ("The body has the wrong shape.", schemas.SchemaErrorResponse),
     429: ("The queue is full; `Retry-After` says when to try again.", schemas.ErrorResponse),

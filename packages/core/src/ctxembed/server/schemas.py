@@ -28,8 +28,8 @@ class _Request(BaseModel):
     encoding_format: WireFormat = Field(
         default="base64_int8",
         description=(
-            "base64 of int8 codes; base64 of bits, least significant bit first; or numbers, which "
-            "the hosted API does not offer."
+            "base64 of int8 codes; base64 of bits, least significant bit first; and, which the "
+            "hosted API does not offer, numbers, or base64 of float32, little-endian."
         ),
     )
 

@@ -26,6 +26,7 @@ from ctxembed.planning import PlannedDocument, count_cached, plan_documents
 from ctxembed.recipe import Recipe, document_recipe, query_recipe
 from ctxembed.server.dispatcher import Dispatcher
 from ctxembed.server.model_names import check_model, model_names, routes_by_name
+from ctxembed.server.reply_memory import ReplyMemory, weight_of
 from ctxembed.server.response_body import response_body
 from ctxembed.server.schemas import ContextualizedRequest, EmbeddingsRequest, Model
 from ctxembed.telemetry import describe_request
@@ -71,6 +72,7 @@ class Service:
         self._planners = ThreadPoolExecutor(_PLANNERS, "ctxembed-plan")
         self._layout = document_recipe(embedder.settings, self._backend).layout
         self._names = model_names(self._backend.spec, self._layout.context_weight, aliases)
+        self._replies = ReplyMemory()
         self._recipe = lru_cache(_RECIPES)(self._make_recipe)
 
     @property
@@ -106,15 +108,25 @@ class Service:
             for name, routes in routes_by_name(self._names).items()
         ]
 
+    def hold(self, request: EmbeddingsRequest | ContextualizedRequest) -> Callable[[], None]:
+        """Count what the reply to a request will weigh, and return what lets go of it.
+
+        Raises an `HTTPException` where it weighs too much, or the request has too many chunks.
+        """
+        nested = isinstance(request, ContextualizedRequest)
+        rows = sum(map(len, _inputs(request))) if nested else len(_inputs(request))
+        if rows > MAX_CHUNKS:
+            _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
+        weight = weight_of(rows, self._recipe_of(request), request.encoding_format)
+        return self._replies.hold(weight)
+
     async def answer(self, request: EmbeddingsRequest | ContextualizedRequest) -> Answer:
         """Return the answer to a request, or raise an `HTTPException` or an `EmbedError`.
 
         Cancelling it takes what the model has not begun out of the queue.
         """
         nested = isinstance(request, ContextualizedRequest)
-        route = CONTEXTUAL_PATH if nested else INDEPENDENT_PATH
-        check_model(self._names, request.model, route)
-        recipe = self._recipe(route, request.encoding_format, request.dimensions)
+        recipe = self._recipe_of(request)
         try:
             documents, tokens = await asyncio.get_running_loop().run_in_executor(
                 self._planners, _plan, self._backend, recipe, request
@@ -146,6 +158,11 @@ class Service:
         self._planners.shutdown(wait=False, cancel_futures=True)
         self._embedder.close()
 
+    def _recipe_of(self, request: EmbeddingsRequest | ContextualizedRequest) -> Recipe:
+        route = CONTEXTUAL_PATH if isinstance(request, ContextualizedRequest) else INDEPENDENT_PATH
+        check_model(self._names, request.model, route)
+        return self._recipe(route, request.encoding_format, request.dimensions)
+
     def _make_recipe(self, route: str, wire_format: WireFormat, dimensions: int | None) -> Recipe:
         width = self._backend.spec.dimensions
         least = min(MIN_DIMENSIONS, width)
@@ -168,8 +185,6 @@ def _plan(
 ) -> tuple[list[PlannedDocument], int]:
     """Return the planned documents of a request and their tokens, or raise what is wrong."""
     documents = _documents(request)
-    if sum(map(len, documents)) > MAX_CHUNKS:
-        _refuse(f"a request has {MAX_CHUNKS:,} chunks at the most.")
     planned = plan_documents(backend, recipe, documents)
     for document in planned:
         if document.error is not None:
@@ -187,13 +202,14 @@ def _plan(
 
 
 def _documents(request: EmbeddingsRequest | ContextualizedRequest) -> list[Document]:
-    documents: Sequence[list[str] | str] = request.input
-    if isinstance(documents, str):
-        documents = [documents]
     return [
         check_document([each] if isinstance(each, str) else each, number)
-        for number, each in enumerate(documents)
+        for number, each in enumerate(_inputs(request))
     ]
+
+
+def _inputs(request: EmbeddingsRequest | ContextualizedRequest) -> Sequence[list[str] | str]:
+    return [request.input] if isinstance(request.input, str) else request.input
 
 
 def _refuse(message: str) -> None:

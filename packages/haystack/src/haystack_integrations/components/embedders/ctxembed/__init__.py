@@ -9,8 +9,16 @@ from haystack_integrations.components.embedders.ctxembed.document_embedder impor
 from haystack_integrations.components.embedders.ctxembed.document_writer import (
     ContextualDocumentWriter,
 )
+from haystack_integrations.components.embedders.ctxembed.source_deleter import (
+    ContextualSourceDeleter,
+)
 from haystack_integrations.components.embedders.ctxembed.text_embedder import (
     ContextualTextEmbedder,
 )
 
-__all__ = ["ContextualDocumentEmbedder", "ContextualDocumentWriter", "ContextualTextEmbedder"]
+__all__ = [
+    "ContextualDocumentEmbedder",
+    "ContextualDocumentWriter",
+    "ContextualSourceDeleter",
+    "ContextualTextEmbedder",
+]

@@ -23,7 +23,9 @@ from haystack_integrations.components.embedders.ctxembed.log_messages import (
     failure,
     report_blank,
     report_failed,
-    report_grouping,
+    report_gaps,
+    report_unnamed,
+    unnamed,
 )
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     BareNames,
@@ -152,6 +154,7 @@ class ContextualDocumentEmbedder(EmbedderBase):
             bare_names=bare_names,
         )
         self._grouping.check()
+        self._told_unnamed = False
         if isinstance(meta_fields_to_embed, str):
             raise ConfigurationError("meta_fields_to_embed is a list of names, got one string.")
         self.source_key = source_key
@@ -261,7 +264,11 @@ class ContextualDocumentEmbedder(EmbedderBase):
         groups = group_siblings(distinct, self._grouping)
         if self.raise_on_failure:
             refuse_errors(groups)
-        report_grouping(groups, distinct, self.source_key)
+        if not unnamed(groups, distinct):
+            report_gaps(groups)
+        elif not self._told_unnamed:
+            self._told_unnamed = True
+            report_unnamed(distinct, self.source_key)
         template = TextTemplate(
             self.meta_fields_to_embed,
             self.embedding_separator,

@@ -8,13 +8,17 @@ Every duplicate policy of a store then leaves stale vectors or orphans.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, Self, get_args
 
 from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.document_stores.types import DocumentStore, DuplicatePolicy
+from haystack.document_stores.types import DocumentStore
 
-from ctxembed import ConfigurationError
+from haystack_integrations.components.embedders.ctxembed.row_replacement import (
+    areplace_rows,
+    check_store,
+    has_async_methods,
+    replace_rows,
+)
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     BareNames,
     Grouping,
@@ -28,10 +32,7 @@ from haystack_integrations.components.embedders.ctxembed.write_plan import (
     plan_write,
 )
 
-Filters = dict[str, Any]
 Partial = Literal["error", "append"]
-_SOURCES_PER_FILTER = 500
-"""Databases bound how much one filter may list: SQLite, which Chroma uses, takes 32,766 values."""
 
 
 @component
@@ -112,12 +113,7 @@ class ContextualDocumentWriter:
         self.missing_group = missing_group
         self.bare_names = bare_names
         self.partial = partial
-        needed = ["write_documents"]
-        if partial == "error":
-            needed += ["filter_documents", "delete_documents"]
-        for method in needed:
-            if not callable(getattr(document_store, method, None)):
-                raise self._unable(method)
+        check_store(document_store, deletes=partial == "error")
 
     def to_dict(self) -> dict[str, Any]:
         """Serialize the component to a dictionary.
@@ -158,26 +154,7 @@ class ContextualDocumentWriter:
             nothing was changed.
         :raises ConfigurationError: The store cannot filter or delete.
         """
-        plan = self._plan(documents)
-        if plan.is_empty:
-            return plan.outcome(0, 0)
-        store = self.document_store
-        filters = self._filters(plan)
-        spared = {document.id for document in plan.documents}
-        try:
-            former = [store.filter_documents(each) for each in filters]
-            written = (
-                store.write_documents(plan.documents, policy=DuplicatePolicy.OVERWRITE)
-                if plan.documents
-                else 0
-            )
-            while stale := self._stale(former, plan, spared):
-                store.delete_documents(stale)
-                spared.update(stale)
-                former = [store.filter_documents(each) for each in filters]
-        except NotImplementedError as error:
-            raise self._unable("filter_documents or delete_documents") from error
-        return plan.outcome(written, len(spared) - len(plan.documents))
+        return replace_rows(self.document_store, self._plan(documents))
 
     @component.output_types(documents_written=int, documents_deleted=int, skipped=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
@@ -188,29 +165,9 @@ class ContextualDocumentWriter:
         :param documents: Documents with embeddings; all chunks of a source in one call.
         :returns: What `run` returns.
         """
-        store: Any = self.document_store
-        names = ("filter_documents", "write_documents", "delete_documents")
-        if not all(hasattr(store, f"{name}_async") for name in names):
+        if not has_async_methods(self.document_store):
             return await asyncio.to_thread(self.run, documents)
-        plan = self._plan(documents)
-        if plan.is_empty:
-            return plan.outcome(0, 0)
-        filters = self._filters(plan)
-        spared = {document.id for document in plan.documents}
-        try:
-            former = [await store.filter_documents_async(each) for each in filters]
-            written = (
-                await store.write_documents_async(plan.documents, policy=DuplicatePolicy.OVERWRITE)
-                if plan.documents
-                else 0
-            )
-            while stale := self._stale(former, plan, spared):
-                await store.delete_documents_async(stale)
-                spared.update(stale)
-                former = [await store.filter_documents_async(each) for each in filters]
-        except NotImplementedError as error:
-            raise self._unable("filter_documents or delete_documents") from error
-        return plan.outcome(written, len(spared) - len(plan.documents))
+        return await areplace_rows(self.document_store, self._plan(documents))
 
     def close(self) -> None:
         """Let go of what the store holds, where it has something to close."""
@@ -225,38 +182,3 @@ class ContextualDocumentWriter:
     def _plan(self, documents: list[Document]) -> WritePlan:
         check_documents(documents, type(self).__name__)
         return plan_write(documents, self._grouping, whole=self.partial == "error")
-
-    def _filters(self, plan: WritePlan) -> list[Filters]:
-        """Return filters that find the former rows; a store takes a list of one type only.
-
-        Ids are asked for one by one: Chroma knows no other filter for them.
-        """
-        field = f"meta.{plan.source_key}"
-        by_type = [[key for key in plan.sources if isinstance(key, kind)] for kind in (int, str)]
-        return [
-            {"field": field, "operator": "in", "value": names[n : n + _SOURCES_PER_FILTER]}
-            for names in by_type
-            for n in range(0, len(names), _SOURCES_PER_FILTER)
-        ] + [{"field": "id", "operator": "==", "value": each} for each in plan.blank_ids]
-
-    def _stale(
-        self, found: Iterable[Sequence[Document]], plan: WritePlan, spared: Collection[str]
-    ) -> list[str]:
-        """Return the ids of what a store found, without rows of other sources and spared ones.
-
-        What was found is checked: some stores compare words, or take no notice of a filter.
-        """
-        rows = (
-            row
-            for rows in found
-            for row in rows
-            if row.id in plan.blank_ids or row.meta.get(plan.source_key) in plan.sources
-        )
-        return [*dict.fromkeys(row.id for row in rows if row.id not in spared)]
-
-    def _unable(self, method: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"{type(self.document_store).__name__} has no working {method}, so the former rows "
-            'of a source cannot be found and deleted. Hint: partial="append" only writes; delete '
-            "the former rows with the store's own client before."
-        )

@@ -26,22 +26,15 @@ _MUCH_ALIKE = 0.7
 `file_path` have 0.67."""
 
 
-def report_grouping(
-    groups: Sequence[Siblings], documents: Sequence[Document], source_key: str
-) -> None:
-    """Log, once per run, that no document names its source, or else that sources have gaps."""
-    if not report_unnamed(groups, documents, source_key):
-        report_gaps(groups)
-
-
-def report_unnamed(
-    groups: Sequence[Siblings], documents: Sequence[Document], source_key: str
-) -> bool:
-    """Log, once per run, that none of several documents names its source; tell whether it did."""
-    if len(documents) <= 1 or any(
+def unnamed(groups: Sequence[Siblings], documents: Sequence[Document]) -> bool:
+    """Tell whether none of several documents names its source."""
+    return len(documents) > 1 and not any(
         siblings.key is not None or siblings.error for siblings in groups
-    ):
-        return False
+    )
+
+
+def report_unnamed(documents: Sequence[Document], source_key: str) -> None:
+    """Log that no document names its source, and what may have been meant."""
     names = sorted({name for d in documents for name in d.meta if isinstance(name, str)})
     nearest = get_close_matches(source_key, names, n=1, cutoff=_MUCH_ALIKE)
     logger.warning(
@@ -54,7 +47,6 @@ def report_unnamed(
         if nearest
         else "Hint: name a field that the chunks of one source share; splitters set 'source_id'.",
     )
-    return True
 
 
 def report_gaps(groups: Sequence[Siblings]) -> None:

@@ -42,13 +42,9 @@ class Grouping:
         """Refuse settings that would leave every document alone, or mean nothing."""
         check_choice("missing_group", self.missing_group, get_args(MissingGroup))
         check_choice("bare_names", self.bare_names, get_args(BareNames))
-        for name, field in (("source_key", self.source_key), ("order_key", self.order_key)):
-            optional = name == "order_key" and field is None
-            if not optional and (not isinstance(field, str) or not field or "." in field):
-                raise ConfigurationError(
-                    f"{name} names one field of meta, got {field!r}. Hint: "
-                    'source_key="file_path", without "meta." and without a path into a field.'
-                )
+        check_field("source_key", self.source_key)
+        if self.order_key is not None:
+            check_field("order_key", self.order_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +63,15 @@ class Siblings:
     problem: str | None = None
     hint: str = _WHOLE
     error: InputError | None = None
+
+
+def check_field(name: str, field: object) -> None:
+    """Refuse what is not the name of a field of meta."""
+    if not isinstance(field, str) or not field or "." in field:
+        raise ConfigurationError(
+            f"{name} names one field of meta, got {field!r}. Hint: "
+            'source_key="file_path", without "meta." and without a path into a field.'
+        )
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from ctxembed import InputError
 from haystack_integrations.components.embedders.ctxembed.log_messages import (
     report_skipped,
     report_unnamed,
+    unnamed,
 )
 from haystack_integrations.components.embedders.ctxembed.siblings import (
     Grouping,
@@ -33,6 +34,8 @@ from haystack_integrations.components.embedders.ctxembed.source_chunks import (
     SOURCE_KEY,
 )
 
+CHILDREN = "__children_ids"
+"""The meta field in which Haystack's hierarchical splitter lists the blocks within a block."""
 AUTO = "auto"
 """The name of a field that the embedder has written into the documents."""
 
@@ -90,7 +93,8 @@ def plan_write(given: Sequence[Document], asked: Grouping, *, whole: bool) -> Wr
     if whole:
         for each in left:
             _check_whole(each, [documents[n] for n in each.positions if n not in blank])
-        report_unnamed(groups, documents, source_key)
+        if unnamed(groups, documents):
+            report_unnamed(documents, source_key)
     report_skipped(failed, len(groups))
     skipped = sorted(n for each in failed for n in each.positions)
     alone = {n for each in left if each.key is None for n in each.positions}
@@ -155,7 +159,7 @@ def _check_whole(siblings: Siblings, written: Sequence[Document]) -> None:
 
 def _check_rows(documents: Sequence[Document], source_key: str) -> None:
     for document in documents:
-        if not document.embedding:
+        if not document.embedding and not document.meta.get(CHILDREN):
             raise InputError(
                 f"document {document.id!r} has no embedding, so nothing was written. Hint: put "
                 "ContextualDocumentEmbedder before the writer.",
