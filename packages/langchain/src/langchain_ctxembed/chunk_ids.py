@@ -25,8 +25,8 @@ def with_ids(
         InputError: the caller gave more or fewer ids than there are chunks.
     """
     if options.get("ids"):
-        given = one_per_chunk(options["ids"], len(documents))
-        return {**options, "ids": given}, [id_ for id_ in given if id_], set()
+        named = one_per_chunk(options["ids"], len(documents))
+        return {**options, "ids": named}, [id_ for id_ in named if id_], set()
     given = [document.id for document in documents]
     own = type(store).add_documents is not VectorStore.add_documents
     method = store.add_documents if own else store.add_texts
