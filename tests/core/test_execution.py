@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
 
-from ctxembed import BackendError, Embedder, InputError, Limits, execution
+from ctxembed import BackendError, Embedder, InputError, Limits, Settings, execution
 from ctxembed.testing import FakeBackend
 
 WAYS = ["embed_documents", "stream", "aembed_documents", "astream"]
@@ -133,6 +134,32 @@ def test_a_chunk_that_is_tokenized_already_is_not_tokenized_again():
     assert np.array_equal(expected, mixed[0])
     assert np.array_equal(expected, mixed[1])
     assert backend.tokenized == before + 1
+
+
+def test_a_call_that_fails_waits_for_nothing_that_never_begins(tmp_path, monkeypatch):
+    """The reader of documents fails while four batches are under way, and one of them runs."""
+    go_on, outcomes = threading.Event(), []
+
+    def fault(batch):
+        assert batch.windows[0].document < 4 or go_on.wait(20)
+
+    def documents():
+        for number in range(10):  # a block of documents
+            yield [f"w{number} and {'a' * 40}"]
+        raise InputError("no more can be read.")
+
+    def waited(futures, _):
+        go_on.set()
+        outcomes.append(wait(futures, 20))
+
+    monkeypatch.setattr(execution, "wait", waited)
+    backend = FakeBackend(limits=Limits(batch_tokens=16), fault=fault)
+    embedder = Embedder(backend, Settings(cache=str(tmp_path)))
+    with embedder, pytest.raises(InputError, match="no more can be read"):
+        list(embedder.stream(documents()))
+    ((ended, left),) = outcomes
+    assert len(ended) >= 1
+    assert not left
 
 
 def test_errors_of_a_whole_batch_name_its_documents():

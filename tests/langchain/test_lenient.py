@@ -178,6 +178,8 @@ def test_by_default_a_lone_surrogate_is_raised_with_its_source(embeddings, regis
         splitter.split_documents([page("a", "one"), page("odd", "private \udfff")])
     assert (caught.value.document, caught.value.key) == (1, "odd")
     assert "private" not in str(caught.value)
+    with pytest.raises(InputError, match="has a lone surrogate at character 8"):
+        splitter.split_text("private \udfff")
 
 
 @pytest.mark.parametrize(

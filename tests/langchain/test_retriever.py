@@ -88,6 +88,26 @@ async def test_a_hit_comes_with_its_neighbours_and_nothing_twice(
     assert all(retriever.vectorstore.get_by_ids([each.id]) for each in found)
 
 
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("copies", [2, 5])
+async def test_a_document_that_was_added_more_than_once_hides_no_neighbour(
+    embeddings, registry, copies, sync
+):
+    """The nearest rows of the context are copies of a few chunks."""
+    pieces = [Document(page_content=text) for text in LINES]
+    chunks = stamp_context(pieces, source_id="a", embeddings=embeddings, registry=registry)
+    wrapped = ContextualVectorStore(Searching(embeddings), registry=registry)
+    for _ in range(copies):
+        wrapped.add_documents(chunks)
+    wrapped.store.places = [("a", 4)]
+    retriever = ContextualRetriever(vectorstore=wrapped, n=2)
+    (found,) = retriever.invoke(LINES[4]) if sync else await retriever.ainvoke(LINES[4])
+    assert found.page_content == lines(2, 6)
+    wrapped.delete([key for key, row in wrapped.store.store.items() if row["text"] == LINES[3]])
+    (found,) = retriever.invoke(LINES[4]) if sync else await retriever.ainvoke(LINES[4])
+    assert found.page_content == "\n".join([LINES[2], *LINES[4:7]])
+
+
 def test_a_hit_without_a_context_comes_as_it_is(embeddings):
     wrapped = ContextualVectorStore(InMemoryVectorStore(embeddings))
     wrapped.add_texts(["One.", "Two."])

@@ -1,5 +1,6 @@
 """`ContextualVectorStore`: what it asks of a store, what it refuses, and what it leaves to it."""
 
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -626,15 +627,35 @@ async def test_every_async_search_is_the_inner_stores(wrapped, chunks):
     assert scored == store.similarity_search_with_score(query)
 
 
+@pytest.mark.parametrize("ids", [[*"12"], [*"1234"]], ids=len)
+async def test_ids_are_one_per_chunk_before_anything_is_embedded(
+    wrapped, chunks, embeddings, registry, ids
+):
+    given, build, before = chunks[:3], ContextualVectorStore, embeddings.embedder.usage
+    options = {"ids": ids, "store_cls": InMemoryVectorStore, "registry": registry}
+    said = f"got {len(ids)} ids for 3 chunks"
+    with pytest.raises(InputError, match=said):
+        wrapped.add_documents(given, ids=ids)
+    with pytest.raises(InputError, match=said):
+        await wrapped.aadd_documents(given, ids=ids)
+    with pytest.raises(InputError, match=said):
+        build.from_documents(given, embeddings, **options)
+    with pytest.raises(InputError, match=said):
+        await build.afrom_documents(given, embeddings, **options)
+    assert embeddings.embedder.usage == before
+    assert wrapped.store.store == {}
+
+
 def test_no_method_of_the_interface_is_left_to_its_default():
-    own = {"add_documents", "add_texts", "from_texts", "embeddings"}
-    kept = {"from_documents", "as_retriever"}  # built on those above
+    own = {"add_documents", "add_texts", "from_documents", "from_texts", "embeddings"}
+    kept = {"as_retriever"}  # built on those above
     for name in (name for name in vars(VectorStore) if not name.startswith("_")):
         if name.removeprefix("a") in kept or name in kept:
             continue
-        forwarded = type(vars(ContextualVectorStore).get(name)).__name__ == "_Forwarded"
+        found = inspect.getattr_static(ContextualVectorStore, name)
+        forwarded = type(found).__name__ == "_Forwarded"
         mine = name in own or name.removeprefix("a") in own
-        assert name in vars(ContextualVectorStore), name
+        assert found is not vars(VectorStore)[name], name
         assert forwarded != mine, name
 
 

@@ -132,6 +132,30 @@ async def test_ids_for_documents_that_are_yet_to_be_split_are_refused(store_of, 
         await wrapped.aadd_documents([page("a", "one")], ids=["1"])
 
 
+@pytest.mark.parametrize("sync", [True, False])
+async def test_a_store_is_built_of_documents_that_have_ids(embeddings, registry, lines, sync):
+    """A chunk keeps its id, and that of a whole document names its source."""
+    split = ContextualTextSplitter(lines, embeddings=embeddings, registry=registry)
+    one, two = split.split_documents([page("a", "one\ntwo")])
+    documents = [
+        one.model_copy(update={"id": "first"}),
+        Document(id="b", page_content="three\nfour"),
+        two,
+    ]
+    options = {"store_cls": InMemoryVectorStore, "splitter": lines, "registry": registry}
+    if sync:
+        wrapped = ContextualVectorStore.from_documents(documents, embeddings, **options)
+    else:
+        wrapped = await ContextualVectorStore.afrom_documents(documents, embeddings, **options)
+    check(wrapped, embeddings, [["one", "two"], ["three", "four"]])
+    rows = wrapped.store.store
+    assert [row["metadata"]["source_id"] for row in rows.values()] == ["a", "a", "b", "b"]
+    assert next(iter(rows)) == "first"
+    assert "b" not in rows
+    with pytest.raises(InputError, match="ids are one per chunk, and 1 of the documents"):
+        ContextualVectorStore.from_documents(documents, embeddings, ids=[*"1234"], **options)
+
+
 def test_a_splitter_that_is_none_is_refused(embeddings):
     with pytest.raises(ConfigurationError, match="got an object of str"):
         ContextualVectorStore(InMemoryVectorStore(embeddings), splitter="lines")

@@ -229,8 +229,8 @@ def _threads(
         yield pool
     except EmbedError:
         if recipe.cache is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
-            wait(queue.under_way, SECONDS_FOR_THE_REST)
+            left = [each for each in queue.under_way if not each.cancel()]
+            wait(left, SECONDS_FOR_THE_REST)
         raise
     finally:
         stopped.set()

@@ -53,8 +53,15 @@ def split_document(splitter: Splitter, document: Document, **options: Any) -> li
     """Return the chunks of a document; `options` are for `transform_documents`.
 
     Raises:
-        InputError: the splitter is one for JSON, and the document is none.
+        InputError: the document has a lone surrogate, or the splitter is one for JSON, and the
+            document is none.
     """
+    try:
+        document.page_content.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"has a lone surrogate at character {error.start}: that is not Unicode text."
+        ) from None
     if isinstance(splitter, BaseDocumentTransformer):
         return [*splitter.transform_documents([document], **options)]
     text = document.page_content

@@ -38,8 +38,17 @@ class _Passage:
     hits: list[Document]
     chunks: dict[int, Document] = field(default_factory=dict)
 
-    def take(self, found: Sequence[Document]) -> None:
-        """Keep the neighbours that a store found, one per place, and the hits."""
+    @property
+    def size(self) -> int:
+        """How many chunks it has, where the store has them all."""
+        return self.last - self.first + 1
+
+    def take(self, found: Sequence[Document], k: int) -> int:
+        """Keep the neighbours among the `k` rows that a store was asked for, and the hits.
+
+        Return how many to ask for next: more where rows of one place may have hidden another place,
+        as in a document that was added twice; else 0.
+        """
         if not all(is_neighbour(chunk, self.same, self.first, self.last) for chunk in found):
             raise ConfigurationError(
                 "the store did not filter by metadata as it was asked to. Hint: give the retriever "
@@ -47,6 +56,7 @@ class _Passage:
             )
         chunks = [*found, *self.hits]
         self.chunks = {int(chunk.metadata[CONTEXT_INDEX]): chunk for chunk in chunks}
+        return 2 * k if len(found) >= k and len(self.chunks) < self.size else 0
 
     def document(self) -> Document:
         """Return the best hit, with the text of all chunks."""
@@ -82,9 +92,11 @@ class ContextualRetriever(VectorStoreRetriever):
         vector = self.vectorstore.embeddings.embed_query(query)
         passages = _passages(hits, self.n)
         for passage in passages:
-            if passage.same:
-                options = self._options(passage)
-                passage.take(self.vectorstore.similarity_search_by_vector(vector, **options))
+            k = passage.size if passage.same else 0
+            while k:
+                options = self._options(passage, k)
+                found = self.vectorstore.similarity_search_by_vector(vector, **options)
+                k = passage.take(found, k)
         return [passage.document() for passage in passages]
 
     async def _aget_relevant_documents(
@@ -94,19 +106,20 @@ class ContextualRetriever(VectorStoreRetriever):
         vector = await self.vectorstore.embeddings.aembed_query(query)
         passages = _passages(hits, self.n)
         for passage in passages:
-            if passage.same:
-                options = self._options(passage)
+            k = passage.size if passage.same else 0
+            while k:
+                options = self._options(passage, k)
                 found = await self.vectorstore.asimilarity_search_by_vector(vector, **options)
-                passage.take(found)
+                k = passage.take(found, k)
         return [passage.document() for passage in passages]
 
-    def _options(self, passage: _Passage) -> dict[str, Any]:
+    def _options(self, passage: _Passage, k: int) -> dict[str, Any]:
         place = (passage.same, passage.first, passage.last)
         if self.context_filter is None:
             given = neighbour_filter(self.vectorstore.store, *place)
         else:
             given = self.context_filter(*place)
-        return {"k": passage.last - passage.first + 1} | given
+        return {"k": k} | given
 
 
 def _passages(hits: Sequence[Document], n: int) -> list[_Passage]:

@@ -11,12 +11,12 @@ from uuid import uuid4
 from langchain_core.vectorstores import VectorStore
 
 from ctxembed import ConfigurationError
-from langchain_ctxembed.chunk_ids import takes_any_id
+from langchain_ctxembed.chunk_ids import one_per_chunk, takes_any_id
 from langchain_ctxembed.rollback import Rollback, leftover
 from langchain_ctxembed.write_plan import WritePlan
 
 Ids = list[str] | None
-"""One id per text, or none at all; the store makes them up then."""
+"""One id per text, or none at all: chunks keep their own then, and the others get new ones."""
 
 
 def build_store(
@@ -28,7 +28,7 @@ def build_store(
 
     Raises:
         ConfigurationError: no class was given, or the store did not ask for all vectors in order.
-        EmbedError: chunks cannot be embedded.
+        EmbedError: chunks cannot be embedded, or ids are not one per chunk.
     """
     cls = _checked(store_cls)
     given, rollback = _options(cls, plan, ids, options)
@@ -80,9 +80,10 @@ def _options(
     does not either.
     """
     given: dict[str, Any] = {"metadatas": plan.metadatas}
-    rollback = Rollback(unknown=tuple(id_ for id_ in ids or () if id_))
-    if ids or takes_any_id(cls.from_texts, auto_id=options.get("auto_id", False)):
-        filled = [id_ or str(uuid4()) for id_ in ids or [""] * len(plan.texts)]
+    known = one_per_chunk(ids, len(plan.texts)) if ids else plan.ids
+    rollback = Rollback(unknown=tuple(id_ for id_ in known if id_))
+    if any(known) or takes_any_id(cls.from_texts, auto_id=options.get("auto_id", False)):
+        filled = [id_ or str(uuid4()) for id_ in known]
         new = tuple(id_ for id_ in filled if id_ not in {*rollback.unknown})
         rollback = replace(rollback, new=new)
         given |= {"ids": filled} if filled else {}

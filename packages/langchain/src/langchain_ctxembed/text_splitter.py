@@ -205,12 +205,6 @@ def _split(parents: Sequence[Document], splitter: Splitter, **options: Any) -> l
     """Return the chunks of documents; one without text that gives none is its own blank chunk."""
     chunks: list[Document] = []
     for parent in parents:
-        try:
-            parent.page_content.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"has a lone surrogate at character {error.start}: that is not Unicode text."
-            ) from None
         found = split_document(splitter, parent, **options)
         chunks += found or [parent] * (not has_text(parent.page_content))
     return chunks

@@ -18,6 +18,7 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from ctxembed import Array, ConfigurationError
 from langchain_ctxembed.chunk_ids import with_ids
 from langchain_ctxembed.embeddings import ContextualEmbeddings
+from langchain_ctxembed.inner_searches import SearchesInner
 from langchain_ctxembed.lru_cache import LruCache
 from langchain_ctxembed.metadata import Metadatas, chunks_of
 from langchain_ctxembed.rollback import arollback_of, finished, leftover, rollback_of
@@ -42,17 +43,7 @@ _WRITERS = re.compile(r"a?(add|update|upsert)(_\w+)?")
 _OWN_VECTORS = ("add_embeddings", "aadd_embeddings")
 
 
-class _Forwarded:
-    """A method of `VectorStore` that is the inner store's."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: "ContextualVectorStore | None", owner: type) -> Any:  # noqa: ANN401
-        return self if instance is None else getattr(instance.store, self._name)
-
-
-class ContextualVectorStore(VectorStore):
+class ContextualVectorStore(SearchesInner):
     """Wraps a store built on `ContextualEmbeddings`: what is added gets contextual vectors.
 
     Chunks have their context in the metadata, where `ContextualTextSplitter` or `stamp_context` put
@@ -119,8 +110,8 @@ class ContextualVectorStore(VectorStore):
         it says which rows may be half written. Rows that were there before are never deleted.
         """
         chunks = split_whole(self._splitter, documents, kwargs.get("ids"))
-        vectors = self._plan(chunks).embed()
         options, ids, made_up = with_ids(self.store, chunks, kwargs)
+        vectors = self._plan(chunks).embed()
         rollback = rollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
@@ -136,8 +127,8 @@ class ContextualVectorStore(VectorStore):
     async def aadd_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Like `add_documents`, without blocking the event loop."""
         chunks = await asplit_whole(self._splitter, documents, kwargs.get("ids"))
-        vectors = await self._plan(chunks).aembed()
         options, ids, made_up = with_ids(self.store, chunks, kwargs)
+        vectors = await self._plan(chunks).aembed()
         rollback = await arollback_of(self.store, ids, made_up)
         try:
             with vectors.active():
@@ -164,11 +155,10 @@ class ContextualVectorStore(VectorStore):
         return await self.aadd_documents(chunks_of(texts, metadatas), **_named(ids), **kwargs)
 
     @classmethod
-    def from_texts(  # noqa: PLR0913 - the keywords of the constructor, and ids
+    def from_documents(
         cls,
-        texts: list[str],
+        documents: list[Document],
         embedding: Embeddings,
-        metadatas: Metadatas = None,
         *,
         ids: Ids = None,
         store_cls: type[VectorStore] | None = None,
@@ -177,13 +167,13 @@ class ContextualVectorStore(VectorStore):
         registry: ContextRegistry = REGISTRY,
         **kwargs: Any,
     ) -> Self:
-        """Build a `store_cls` with these chunks in it, and return it wrapped.
+        """Build a `store_cls` with these documents in it, and return it wrapped.
 
-        `from_documents` takes the same keywords. Those not named here go to `store_cls.from_texts`.
+        Without `ids`, chunks keep their own. Keywords not named here go to `store_cls.from_texts`.
         """
         embeddings = check_embeddings(embedding, "got")
         own = splitter_for(splitter, embeddings, registry)
-        chunks = split_whole(own, chunks_of(texts, metadatas), ids)
+        chunks = split_whole(own, documents, ids)
         plan = WritePlan(chunks, embeddings, registry, ungrouped)
         store = build_store(store_cls, plan, ids, kwargs)
         built = cls(store, embeddings, ungrouped=ungrouped, splitter=own, registry=registry)
@@ -191,11 +181,10 @@ class ContextualVectorStore(VectorStore):
         return built
 
     @classmethod
-    async def afrom_texts(  # noqa: PLR0913 - the keywords of the constructor, and ids
+    async def afrom_documents(
         cls,
-        texts: list[str],
+        documents: list[Document],
         embedding: Embeddings,
-        metadatas: Metadatas = None,
         *,
         ids: Ids = None,
         store_cls: type[VectorStore] | None = None,
@@ -204,15 +193,29 @@ class ContextualVectorStore(VectorStore):
         registry: ContextRegistry = REGISTRY,
         **kwargs: Any,
     ) -> Self:
-        """Like `from_texts`, with the same keywords, without blocking the event loop."""
+        """Like `from_documents`, with the same keywords, without blocking the event loop."""
         embeddings = check_embeddings(embedding, "got")
         own = splitter_for(splitter, embeddings, registry)
-        chunks = await asplit_whole(own, chunks_of(texts, metadatas), ids)
+        chunks = await asplit_whole(own, documents, ids)
         plan = WritePlan(chunks, embeddings, registry, ungrouped)
         store = await abuild_store(store_cls, plan, ids, kwargs)
         built = cls(store, embeddings, ungrouped=ungrouped, splitter=own, registry=registry)
         built._tell(plan)
         return built
+
+    @classmethod
+    def from_texts(
+        cls, texts: list[str], embedding: Embeddings, metadatas: Metadatas = None, **kwargs: Any
+    ) -> Self:
+        """Like `from_documents`, with the same keywords, for texts and their metadata."""
+        return cls.from_documents(chunks_of(texts, metadatas), embedding, **kwargs)
+
+    @classmethod
+    async def afrom_texts(
+        cls, texts: list[str], embedding: Embeddings, metadatas: Metadatas = None, **kwargs: Any
+    ) -> Self:
+        """Like `from_texts`, with the same keywords, without blocking the event loop."""
+        return await cls.afrom_documents(chunks_of(texts, metadatas), embedding, **kwargs)
 
     def delete_source(self, source_id: str, records: RecordManager) -> int:
         """Delete the rows of a source that `index()` wrote, and their records.
@@ -240,25 +243,6 @@ class ContextualVectorStore(VectorStore):
         """Return a retriever, in whose traces the inner store and the model have their names."""
         shown = trace_metadata(self.store, self._embeddings) | (kwargs.pop("metadata", None) or {})
         return super().as_retriever(metadata=shown, **kwargs)
-
-    delete = _Forwarded()
-    adelete = _Forwarded()
-    get_by_ids = _Forwarded()
-    aget_by_ids = _Forwarded()
-    search = _Forwarded()
-    asearch = _Forwarded()
-    similarity_search = _Forwarded()
-    asimilarity_search = _Forwarded()
-    similarity_search_by_vector = _Forwarded()
-    asimilarity_search_by_vector = _Forwarded()
-    similarity_search_with_score = _Forwarded()
-    asimilarity_search_with_score = _Forwarded()
-    similarity_search_with_relevance_scores = _Forwarded()
-    asimilarity_search_with_relevance_scores = _Forwarded()
-    max_marginal_relevance_search = _Forwarded()
-    amax_marginal_relevance_search = _Forwarded()
-    max_marginal_relevance_search_by_vector = _Forwarded()
-    amax_marginal_relevance_search_by_vector = _Forwarded()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """Return what only the inner store has, unless it would embed without context."""

@@ -39,6 +39,7 @@ class WritePlan:
     ) -> None:
         self._chunks = chunks
         self.texts = [chunk.page_content for chunk in chunks]
+        self.ids = [chunk.id for chunk in chunks]
         metadatas = [chunk.metadata for chunk in chunks]
         self.metadatas = metadatas if any(metadatas) else None
         self.without_context = sum(CONTEXT_ID not in chunk.metadata for chunk in chunks)
