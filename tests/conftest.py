@@ -44,6 +44,7 @@ sys.addaudithook(refuse_network)
 pytest_plugins = [
     "checkpoints",
     "clock",
+    "command_line",
     "telemetry",
     "thread_failures",
     "upstream",

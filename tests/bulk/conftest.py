@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from ctxembed import embedder
-from ctxembed.cli.app import app
 from ctxembed.testing import FakeBackend
 
 PROGRAM = """
@@ -41,15 +39,9 @@ def backend(monkeypatch):
 
 
 @pytest.fixture
-def run(backend, tmp_path, monkeypatch):
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments, stdin=None):
-        return CliRunner().invoke(app, [str(each) for each in arguments], input=stdin)
-
-    return call
+def run(backend, invoke):
+    """Run a command in an empty folder, on the fake backend."""
+    return invoke
 
 
 @pytest.fixture

@@ -43,6 +43,21 @@ def test_rows_are_those_of_the_embedder(embed, tmp_path):
     assert result.stderr.endswith("vectors: 30 documents in 3 shards\n")
 
 
+def test_summary_says_what_the_model_did_not_read(embed, run, source, tmp_path):
+    """Cached documents, and those whose chunks have rows already, are not said to be embedded."""
+    embed("--cache", "cache")
+    again = run("embed", source, "-o", "others", "--cache", "cache")
+    assert again.stderr.startswith("0 documents embedded, 60 chunks, 0 tokens read in ")
+    assert "30 not read again, 0 as they were" in again.stderr
+
+    copies = [{**each, "id": each["id"] + " copy"} for each in documents(30)]
+    write_lines(source, documents(30) + copies)
+    more = run("embed", source, "-o", "others")
+    assert more.stderr.startswith("0 documents embedded, 0 chunks, 0 tokens read in ")
+    assert "30 from rows that were here already, 30 as they were" in more.stderr
+    assert "others: 60 documents in" in more.stderr
+
+
 def test_directory_holds_shards_and_nothing_is_left_over(embed, tmp_path):
     embed()
 

@@ -6,10 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from ctxembed import embedder
-from ctxembed.cli.app import app
 from ctxembed.testing import FakeBackend
 
 PROCESS = """
@@ -46,18 +44,6 @@ def fake(monkeypatch):
 def run(fake, invoke):
     """Run a command in an empty folder, on the fake backend."""
     return invoke
-
-
-@pytest.fixture
-def invoke(tmp_path, monkeypatch):
-    """Run a command in an empty folder, on the backend that it asks for."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments, stdin=None):
-        return CliRunner().invoke(app, [str(each) for each in arguments], input=stdin)
-
-    return call
 
 
 @pytest.fixture

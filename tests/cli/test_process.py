@@ -6,10 +6,13 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 from functools import partial
 
 import pytest
+
+from ctxembed.version import VERSION
 
 LINES = b"".join(
     json.dumps({"id": str(n), "chunks": ["some words", "others"]}).encode() + b"\n"
@@ -32,6 +35,13 @@ def wait_for_batch(pipe):
     ready, _, _ = select.select([pipe], [], [], 30)
     assert ready, "no batch has begun"
     os.read(pipe, 1)
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "ctxembed", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith(VERSION)
 
 
 def test_standard_input_to_standard_output(process):

@@ -401,7 +401,9 @@ def test_an_unknown_setting_is_answered_with_the_one_that_was_meant():
 
 
 def test_the_hint_for_minilm_over_the_api_says_how_a_server_is_asked():
-    with pytest.raises(ConfigurationError, match="has it behind the name perplexity-ai/pplx"):
+    with pytest.raises(
+        ConfigurationError, match="ask a server by base_url for perplexity-ai/pplx"
+    ):
         Settings(model="minilm", backend="api").resolve_backend()
     with pytest.raises(ConfigurationError, match=r'ONNX model\. Hint: backend="onnx"'):
         Settings(model="minilm", backend="torch").resolve_backend()

@@ -345,6 +345,23 @@ def test_by_default_a_bad_document_raises_before_a_store_is_touched(make, fake, 
         assert (rows(pipeline), pipeline.docstore.get_all_document_hashes()) == before
 
 
+@both
+@pytest.mark.parametrize("bad", [TOO_LONG, "\ud83d"])
+async def test_an_error_has_the_place_of_its_document_in_the_call(make, is_async, bad):
+    """Documents in front of it have not changed, so the transformations see it as the first."""
+    unchanged = [document(key, text_of(key)) for key in "abc"]
+    strict, lenient = make("upserts", errors="raise"), make("upserts")
+    for pipeline in (strict, lenient):
+        await run(pipeline, unchanged, is_async)
+    with pytest.raises(InputError) as info:
+        await run(strict, [*unchanged, document("d", bad)], is_async)
+    assert (info.value.document, info.value.key) == (3, "d")
+
+    await run(lenient, [*unchanged, document("d", bad)], is_async)
+    parser = lenient.transformations[0]
+    assert [(error.document, error.key) for error in parser.failures] == [(3, "d")]
+
+
 class Source(BasePydanticReader):
     def lazy_load_data(self, key):
         yield document(key, text_of(key))

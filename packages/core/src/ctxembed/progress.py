@@ -9,13 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from ctxembed.documents import TokenizedChunk
 from ctxembed.errors import EmbedError, MissingDependencyError
 
+Record = TypeVar("Record")
+
 _FORMAT = "{percentage:3.0f}%|{bar}| [{elapsed}] {desc}"
 _MINUTE, _HOUR = 60, 3600
+
+
+def added(one: Record, other: Record) -> Record:
+    """Return the sum of two records (dataclasses of numbers, lists or tuples), field by field."""
+    given: Any = one
+    names = [each.name for each in fields(given)]
+    sums = {name: getattr(one, name) + getattr(other, name) for name in names}
+    return type(one)(**sums)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +50,7 @@ class Progress:
 
     def __add__(self, other: "Progress") -> "Progress":
         """Return how far two calls are together."""
-        names = [each.name for each in fields(self)]
-        return Progress(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return added(self, other)
 
     def share(self, taken: float) -> float:
         """Return which share of the work is done, where a share of the input was `taken`."""

@@ -254,11 +254,7 @@ class Settings:
             if self.backend not in ("auto", "onnx"):
                 hint = 'backend="onnx", or leave it out.'
                 if self.backend == "api":
-                    hint = (
-                        f"a server of your own, `ctxembed serve`, has it behind the name "
-                        f"{DEFAULT_MODEL}; ask for that with its base_url. Without a server, leave "
-                        "backend out."
-                    )
+                    hint = f"leave backend out, or ask a server by base_url for {DEFAULT_MODEL}."
                 raise ConfigurationError(f"{self.model!r} is an ONNX model. Hint: {hint}")
             return "onnx"
         if self.backend != "auto":

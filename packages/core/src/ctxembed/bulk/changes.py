@@ -1,11 +1,11 @@
 """What the input asks of a shard: which documents are new, changed or gone, and which to embed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 from ctxembed.bulk.documents import NOTHING, Wanted
 from ctxembed.bulk.shard import Listing
+from ctxembed.progress import added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,8 @@ class Changes:
         """Whether anything has to be written."""
         return bool(self.new or self.changed or self.removed or self.missing)
 
-    def __add__(self, other: "Changes") -> Self:
-        names = [each.name for each in fields(self)]
-        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in names})
+    def __add__(self, other: "Changes") -> "Changes":
+        return added(self, other)
 
 
 def compare(wanted: Sequence[Wanted], listing: Listing | None, *, prune: bool = False) -> Changes:

@@ -6,7 +6,7 @@ undoes what the other did. Which process does which shards is decided in `run`.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -35,7 +35,7 @@ from ctxembed.embedder import Embedder
 from ctxembed.encoding import Array
 from ctxembed.errors import AuthenticationError, ConfigurationError, EmbedError, InputError
 from ctxembed.files.documents import Document, Split, failure
-from ctxembed.progress import Progress, Watch
+from ctxembed.progress import Progress, Watch, added
 from ctxembed.splitting import chunker
 
 _SECONDS_BETWEEN_WATCHES = 0.1
@@ -62,20 +62,21 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a task: documents and chunks that were embedded, tokens, failures.
+    """What became of a task: documents and chunks with new vectors, tokens read, failures.
 
-    Other processes are at the `deferred` shards.
+    Of the documents, `cached` were not read by the model. Other processes are at the `deferred`
+    shards.
     """
 
     documents: int = 0
+    cached: int = 0
     chunks: int = 0
     tokens: int = 0
     failed: list[FailedDocument] = field(default_factory=list)
     deferred: tuple[int, ...] = ()
 
     def __add__(self, other: "Done") -> "Done":
-        names = [each.name for each in fields(self)]
-        return Done(*(getattr(self, name) + getattr(other, name) for name in names))
+        return added(self, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Updater:
 
     def _update(self, shards: Sequence[int], watch: Watch) -> Done:
         pending = [each for each in map(self._pending, shards) if each is not None]
-        before, done, start = self._embedder.usage.tokens, Done(), self._before
+        before, done, start = self._embedder.usage, Done(), self._before
 
         def chunks() -> Iterator[Sequence[str | TokenizedChunk]]:
             for shard in pending:
@@ -135,7 +136,11 @@ class Updater:
         with closing(stream) as outcomes:
             for shard in pending:
                 done += self._finish(shard, list(islice(outcomes, len(shard.embedded))))
-        return done + Done(tokens=self._embedder.usage.tokens - before)
+        used = self._embedder.usage
+        return done + Done(
+            cached=used.cached_documents - before.cached_documents,
+            tokens=used.tokens - before.tokens,
+        )
 
     def _pending(self, number: int) -> _Pending | None:
         """Return what has to be done for a shard, None where it is up to date."""
@@ -163,7 +168,7 @@ class Updater:
             ordered = [documents[key] for key in sorted(documents)]
             path = self._path(shard.number)
             write_shard(self._directory, path, ordered, self._job.manifest)
-        return Done(len(outcomes) - len(failed), chunks, failed=failed)
+        return Done(documents=len(outcomes) - len(failed), chunks=chunks, failed=failed)
 
     def _stored(self, shard: _Pending) -> dict[bytes, NewDocument]:
         """Return the documents of the new shard whose rows are in the old one, by their keys."""

@@ -65,7 +65,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     """
     path = folder / FILE_NAME
     if not path.is_file():
-        raise ConfigurationError(f"{folder} holds no vector cache.")
+        raise _no_cache(folder)
     connection = _connection(path)
     try:
         _check(connection, path)
@@ -225,7 +225,7 @@ def clear(folder: Path) -> None:
         sqlite3.OperationalError: Another process holds the file.
     """
     if not (folder / FILE_NAME).is_file():
-        raise ConfigurationError(f"{folder} holds no vector cache.")
+        raise _no_cache(folder)
     try:
         with closing(connect(folder)) as connection:
             shrink(connection, 0, used_before=float("inf"))
@@ -257,3 +257,10 @@ def contents(connection: sqlite3.Connection) -> CacheContents:
     ).fetchone()
     size = _number(connection, "page_count") * _number(connection, "page_size")
     return CacheContents(count, size, oldest, newest)
+
+
+def _no_cache(folder: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder} holds no vector cache. Hint: name the folder that `cache` names; the first "
+        "document makes the file in it."
+    )

@@ -54,11 +54,14 @@ def embed_into(
 
 def _report(report: Report, root: Path) -> None:
     changes, done = report.changes, report.done
+    reused = changes.new + changes.changed - changes.embedded
     rate = done.tokens / max(report.seconds, 1e-9)
     parts = [
-        f"{counted(done.documents, 'document')} embedded",
+        f"{counted(done.documents - done.cached, 'document')} embedded",
         counted(done.chunks, "chunk"),
         f"{counted(done.tokens, 'token')} read in {report.seconds:.1f} s ({rate:,.0f} tokens/s)",
+        *([f"{done.cached:,} not read again"] if done.cached else []),
+        *([f"{reused:,} from rows that were here already"] if reused else []),
         f"{changes.same:,} as they were",
         *([f"{changes.removed:,} removed"] if changes.removed else []),
         *([f"{report.textless:,} without text"] if report.textless else []),

@@ -18,6 +18,8 @@ from llama_index.embeddings.ctxembed.ingestion_steps import (
     Storing,
     all_documents,
     changed_documents,
+    in_call,
+    placed,
     split_steps,
     without_refused,
     without_stores,
@@ -54,16 +56,17 @@ def ingest(
     for step in before:
         nodes = step(nodes)
     own = parser and parser.model_copy()  # whose failures no other call replaces
-    if own is not None:
-        nodes = own(nodes, show_progress=show_progress)
     options: Any = {"show_progress": show_progress, "cache_collection": cache_collection}
-    while True:
-        try:
-            embedded = without_stores(pipeline, after).run(nodes=nodes, **options)
-            break
-        except InputError as error:
-            nodes = without_refused(own, nodes, error)
-    failures = [] if own is None else own.failures
+    with placed(given):
+        if own is not None:
+            nodes = own(nodes, show_progress=show_progress)
+        while True:
+            try:
+                embedded = without_stores(pipeline, after).run(nodes=nodes, **options)
+                break
+            except InputError as error:
+                nodes = without_refused(own, nodes, error)
+    failures = [] if own is None else [in_call(each, given) for each in own.failures]
     if parser is not None:
         parser.failures = failures
     storing = Storing.of(pipeline, given, changed, remembered, failures)
@@ -92,16 +95,17 @@ async def aingest(
     for step in before:
         nodes = await step.acall(nodes)
     own = parser and parser.model_copy()
-    if own is not None:
-        nodes = await own.acall(nodes, show_progress=show_progress)
     options: Any = {"show_progress": show_progress, "cache_collection": cache_collection}
-    while True:
-        try:
-            embedded = await without_stores(pipeline, after).arun(nodes=nodes, **options)
-            break
-        except InputError as error:
-            nodes = without_refused(own, nodes, error)
-    failures = [] if own is None else own.failures
+    with placed(given):
+        if own is not None:
+            nodes = await own.acall(nodes, show_progress=show_progress)
+        while True:
+            try:
+                embedded = await without_stores(pipeline, after).arun(nodes=nodes, **options)
+                break
+            except InputError as error:
+                nodes = without_refused(own, nodes, error)
+    failures = [] if own is None else [in_call(each, given) for each in own.failures]
     if parser is not None:
         parser.failures = failures
     storing = Storing.of(pipeline, given, changed, remembered, failures)

@@ -1,7 +1,8 @@
 """What `ingest` decides, without calling a store: which documents run, and what is taken back."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -125,6 +126,24 @@ def without_refused(
     parser.failures = [*parser.failures, error]
     logger.warning("Left out: %s", error)
     return rest
+
+
+def in_call(error: InputError, documents: Sequence[Document]) -> InputError:
+    """Return the error with the place of its document in the call.
+
+    It comes with the place among the documents that changed.
+    """
+    places = [number for number, each in enumerate(documents) if each.id_ == error.key]
+    return error.at(document=places[0]) if len(places) == 1 else error
+
+
+@contextmanager
+def placed(documents: Sequence[Document]) -> Iterator[None]:
+    """Give an error that ends the block the place of its document in the call."""
+    try:
+        yield
+    except InputError as error:
+        raise in_call(error, documents) from error.__cause__
 
 
 def without_stores(

@@ -1,0 +1,5 @@
+"""`python -m ctxembed` is the command `ctxembed`."""
+
+from ctxembed.cli import main
+
+main()
