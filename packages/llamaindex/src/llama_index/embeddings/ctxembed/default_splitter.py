@@ -4,6 +4,8 @@ Context needs several chunks in one window, so the size of a chunk follows the m
 known. Counting tokens is left to LlamaIndex.
 """
 
+from typing import Any
+
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode
 
@@ -20,8 +22,9 @@ class UsualSplitter(SentenceSplitter):
     Only text counts, so that long metadata leaves no chunk without room, as it does elsewhere.
     """
 
-    def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE, **fields: object) -> None:
-        super().__init__(**({"chunk_overlap": 0} | fields | {"chunk_size": chunk_size}))
+    def __init__(self, chunk_size: int = DEFAULT_CHUNK_SIZE, **fields: Any) -> None:
+        given: dict[str, Any] = {"chunk_overlap": 0} | fields | {"chunk_size": chunk_size}
+        super().__init__(**given)
 
     @classmethod
     def class_name(cls) -> str:

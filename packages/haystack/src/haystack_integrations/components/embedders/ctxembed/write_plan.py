@@ -141,7 +141,7 @@ def _check_whole(siblings: Siblings, written: Sequence[Document]) -> None:
     for document in written:
         size = document.meta.get(CONTEXT_SIZE)
         if isinstance(size, int) and size > 0:
-            counts[repr(document.meta.get(document.meta.get(SOURCE_KEY))), size] += 1
+            counts[repr(document.meta.get(str(document.meta.get(SOURCE_KEY)))), size] += 1
     for (_, size), count in counts.items():
         # a writer's source may be made of several sources of the embedder
         if count % size and problem is None:
